@@ -43,6 +43,12 @@ class CacheSettings(BaseModel):
         description="Seconds of that quarantine for reads of global indexes, which are not cached "
         "during it. 0 to 3,600.",
     )
+    cache_clock_skew: Annotated[float, duration(0, 60)] = Field(
+        0.5,
+        description="Seconds by which the clocks of replicas, and of callers that send "
+        "`cache.not_before`, may differ; 0 to 60. Pages that are older by less than that count as "
+        "too old.",
+    )
     shared_read_timeout: Seconds = Field(
         30.0, description="Timeout in seconds for one read that several callers share."
     )

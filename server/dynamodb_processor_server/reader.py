@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
@@ -64,10 +64,19 @@ class CacheStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CachePolicy:
-    """The cached pages that a caller accepts: none older than `max_staleness` seconds."""
+    """The pages that a caller accepts.
+
+    None is older than `max_staleness` seconds. Each shows every write that was finished before
+    `not_before`; None for no such bound. The pages whose digests are `seen` need to show only the
+    writes before `seen_from`: the caller has had them already. Both times are in seconds since the
+    epoch by the clock of this replica, with the margin for the clocks of others.
+    """
 
     mode: CacheMode = CacheMode.DEFAULT
     max_staleness: float | None = None
+    not_before: float | None = None
+    seen: bytes = b""
+    seen_from: float = -math.inf
 
 
 DEFAULT_CACHE_POLICY = CachePolicy()
@@ -106,6 +115,10 @@ class PageContent:
     a response. `next` is None when nothing follows. `read_at` is when the read began, in seconds
     since the epoch; `valid_until` is when the first of the items passes its time to live, None if
     none does or that is not known.
+
+    The cache adds the rest. Every write that was finished before `shows_until` is shown. No data
+    was read after `read_until`, which is infinite where that is not known. `digest` identifies the
+    page and its read, empty for a page that is not stored.
     """
 
     items: bytes
@@ -114,6 +127,9 @@ class PageContent:
     end: PageEnd
     read_at: float
     valid_until: float | None = None
+    shows_until: float = field(default=-math.inf, compare=False)
+    read_until: float = field(default=math.inf, compare=False)
+    digest: bytes = field(default=b"", compare=False)
 
 
 class BufferedItems(Protocol):

@@ -35,7 +35,7 @@ TENANT: Final = "acme"
 OTHER: Final = "competitor"
 SECRET: Final = "their secret"
 _SHARED: Final = ("u-1", "u-2", "u-3")
-_TOKENS: Final = ("next_page_token", "resume_token")
+_TOKENS: Final = ("next_page_token", "resume_token", "freshness_token")
 _MOMENTS: Final = ("read_time", "stats.backend_time", "cumulative.backend_time", "cache.age",
                    "cache.expires_in")  # fmt: skip
 _MAX_PAGES: Final = 40

@@ -19,7 +19,10 @@ from gateway.rules import Rule, field_at
 _LUA: Final = Path(__file__).parent / "lua"
 _CODE: Final = ("text.lua", "json.lua", "fields.lua", "request.lua")
 _WRITTEN: Final = "-- Written by deploy/envoy/build: changes belong into deploy/envoy/gateway/lua."
-_DURATION: Final = "google.protobuf.Duration"
+_WELL_KNOWN: Final = {
+    "google.protobuf.Duration": "duration",
+    "google.protobuf.Timestamp": "timestamp",
+}
 _KINDS: Final = {
     FieldDescriptor.TYPE_STRING: "string",
     FieldDescriptor.TYPE_BYTES: "bytes",
@@ -129,7 +132,7 @@ def _reachable(rules: Sequence[Rule]) -> list[Descriptor]:
     found: dict[str, Descriptor] = {}
 
     def visit(message: Descriptor) -> None:
-        if message.full_name in found or message.full_name == _DURATION:
+        if message.full_name in found or message.full_name in _WELL_KNOWN:
             return
         found[message.full_name] = message
         for field in message.fields:
@@ -168,8 +171,8 @@ def _field(field: FieldDescriptor, is_bound: bool) -> str:
     element = _element(field)
     kind = _KINDS.get(element.type)
     entries = [f'name = "{field.name}"']
-    if element.message_type is not None and element.message_type.full_name == _DURATION:
-        kind = "duration"
+    if element.message_type is not None and element.message_type.full_name in _WELL_KNOWN:
+        kind = _WELL_KNOWN[element.message_type.full_name]
     elif kind == "message" and element.message_type is not None:
         if element.message_type.file.package.startswith("google."):
             raise SchemaError(f"{field.full_name}: the filter cannot check its type")

@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from dynamodb_processor.v1 import value_pb2 as dynamodb__processor_dot_v1_dot_value__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!dynamodb_processor/v1/query.proto\x12\x15\x64ynamodb_processor.v1\x1a!dynamodb_processor/v1/value.proto\x1a\x1egoogle/protobuf/duration.proto\"\x83\x03\n\tQuerySpec\x12\r\n\x05table\x18\x01 \x01(\t\x12\x12\n\nexpression\x18\x03 \x01(\t\x12\x44\n\nparameters\x18\x04 \x03(\x0b\x32\x30.dynamodb_processor.v1.QuerySpec.ParametersEntry\x12\r\n\x05index\x18\x05 \x01(\t\x12+\n\x05order\x18\x06 \x01(\x0e\x32\x1c.dynamodb_processor.v1.Order\x12\x12\n\nprojection\x18\x07 \x03(\t\x12\x37\n\x0b\x63onsistency\x18\x08 \x01(\x0e\x32\".dynamodb_processor.v1.Consistency\x12\x16\n\tmax_items\x18\t \x01(\x03H\x00\x88\x01\x01\x1aX\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x34\n\x05value\x18\x02 \x01(\x0b\x32%.dynamodb_processor.v1.AttributeValue:\x02\x38\x01\x42\x0c\n\n_max_itemsJ\x04\x08\x02\x10\x03\"\x9f\x01\n\x06\x42udget\x12\x1e\n\x11max_scanned_items\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x1b\n\x0emax_read_units\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12/\n\x0cmax_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x14\n\x12_max_scanned_itemsB\x11\n\x0f_max_read_units\"o\n\x0b\x43\x61\x63hePolicy\x12.\n\x04mode\x18\x01 \x01(\x0e\x32 .dynamodb_processor.v1.CacheMode\x12\x30\n\rmax_staleness\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x96\x01\n\tCacheInfo\x12\x32\n\x06status\x18\x01 \x01(\x0e\x32\".dynamodb_processor.v1.CacheStatus\x12&\n\x03\x61ge\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nexpires_in\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xc4\x01\n\tPageStats\x12\x16\n\x0eitems_returned\x18\x01 \x01(\x03\x12\x15\n\ritems_scanned\x18\x02 \x01(\x03\x12\x12\n\nread_units\x18\x03 \x01(\x01\x12\x15\n\rbackend_calls\x18\x04 \x01(\x05\x12\x18\n\x10throttle_retries\x18\x05 \x01(\x05\x12\x12\n\nindex_used\x18\x06 \x01(\t\x12/\n\x0c\x62\x61\x63kend_time\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\"\\\n\x0cTotalOptions\x12.\n\x04mode\x18\x01 \x01(\x0e\x32 .dynamodb_processor.v1.TotalMode\x12\x12\n\x05up_to\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x08\n\x06_up_to\"N\n\x05Total\x12\r\n\x05value\x18\x01 \x01(\x03\x12\x36\n\x08relation\x18\x02 \x01(\x0e\x32$.dynamodb_processor.v1.TotalRelation\"-\n\x0cRejectedPath\x12\r\n\x05index\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t*I\n\x05Order\x12\x15\n\x11ORDER_UNSPECIFIED\x10\x00\x12\x13\n\x0fORDER_ASCENDING\x10\x01\x12\x14\n\x10ORDER_DESCENDING\x10\x02*\\\n\x0b\x43onsistency\x12\x1b\n\x17\x43ONSISTENCY_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ONSISTENCY_EVENTUAL\x10\x01\x12\x16\n\x12\x43ONSISTENCY_STRONG\x10\x02*\x8d\x01\n\tCacheMode\x12\x1a\n\x16\x43\x41\x43HE_MODE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43\x41\x43HE_MODE_DEFAULT\x10\x01\x12\x15\n\x11\x43\x41\x43HE_MODE_BYPASS\x10\x02\x12\x16\n\x12\x43\x41\x43HE_MODE_REFRESH\x10\x03\x12\x1d\n\x19\x43\x41\x43HE_MODE_ONLY_IF_CACHED\x10\x04*\xc4\x01\n\x0b\x43\x61\x63heStatus\x12\x1c\n\x18\x43\x41\x43HE_STATUS_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43\x41\x43HE_STATUS_HIT\x10\x01\x12\x1b\n\x17\x43\x41\x43HE_STATUS_SHARED_HIT\x10\x02\x12\x15\n\x11\x43\x41\x43HE_STATUS_MISS\x10\x03\x12\x1a\n\x16\x43\x41\x43HE_STATUS_COALESCED\x10\x04\x12\x16\n\x12\x43\x41\x43HE_STATUS_STALE\x10\x05\x12\x19\n\x15\x43\x41\x43HE_STATUS_BYPASSED\x10\x06*\xdb\x01\n\x07PageEnd\x12\x18\n\x14PAGE_END_UNSPECIFIED\x10\x00\x12\x16\n\x12PAGE_END_PAGE_FULL\x10\x01\x12\x16\n\x12PAGE_END_EXHAUSTED\x10\x02\x12\x16\n\x12PAGE_END_MAX_ITEMS\x10\x03\x12\x18\n\x14PAGE_END_SCAN_BUDGET\x10\x04\x12\x1d\n\x19PAGE_END_READ_UNIT_BUDGET\x10\x05\x12\x18\n\x14PAGE_END_TIME_BUDGET\x10\x06\x12\x1b\n\x17PAGE_END_RESPONSE_BYTES\x10\x07*j\n\tTotalMode\x12\x1a\n\x16TOTAL_MODE_UNSPECIFIED\x10\x00\x12\x13\n\x0fTOTAL_MODE_NONE\x10\x01\x12\x16\n\x12TOTAL_MODE_BOUNDED\x10\x02\x12\x14\n\x10TOTAL_MODE_EXACT\x10\x03*f\n\rTotalRelation\x12\x1e\n\x1aTOTAL_RELATION_UNSPECIFIED\x10\x00\x12\x18\n\x14TOTAL_RELATION_EXACT\x10\x01\x12\x1b\n\x17TOTAL_RELATION_AT_LEAST\x10\x02*\xbf\x01\n\nAccessPath\x12\x1b\n\x17\x41\x43\x43\x45SS_PATH_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x41\x43\x43\x45SS_PATH_GET\x10\x01\x12\x15\n\x11\x41\x43\x43\x45SS_PATH_TABLE\x10\x02\x12\x1b\n\x17\x41\x43\x43\x45SS_PATH_LOCAL_INDEX\x10\x03\x12\x1c\n\x18\x41\x43\x43\x45SS_PATH_GLOBAL_INDEX\x10\x04\x12\x14\n\x10\x41\x43\x43\x45SS_PATH_SCAN\x10\x05\x12\x17\n\x13\x41\x43\x43\x45SS_PATH_NOTHING\x10\x06\x42t\n\x14\x64ynamodbprocessor.v1P\x01ZCdynamodb-processor/gen/go/dynamodb_processor/v1;dynamodbprocessorv1\xaa\x02\x14\x44ynamoDbProcessor.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!dynamodb_processor/v1/query.proto\x12\x15\x64ynamodb_processor.v1\x1a!dynamodb_processor/v1/value.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x03\n\tQuerySpec\x12\r\n\x05table\x18\x01 \x01(\t\x12\x12\n\nexpression\x18\x03 \x01(\t\x12\x44\n\nparameters\x18\x04 \x03(\x0b\x32\x30.dynamodb_processor.v1.QuerySpec.ParametersEntry\x12\r\n\x05index\x18\x05 \x01(\t\x12+\n\x05order\x18\x06 \x01(\x0e\x32\x1c.dynamodb_processor.v1.Order\x12\x12\n\nprojection\x18\x07 \x03(\t\x12\x37\n\x0b\x63onsistency\x18\x08 \x01(\x0e\x32\".dynamodb_processor.v1.Consistency\x12\x16\n\tmax_items\x18\t \x01(\x03H\x00\x88\x01\x01\x1aX\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x34\n\x05value\x18\x02 \x01(\x0b\x32%.dynamodb_processor.v1.AttributeValue:\x02\x38\x01\x42\x0c\n\n_max_itemsJ\x04\x08\x02\x10\x03\"\x9f\x01\n\x06\x42udget\x12\x1e\n\x11max_scanned_items\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x1b\n\x0emax_read_units\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12/\n\x0cmax_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x14\n\x12_max_scanned_itemsB\x11\n\x0f_max_read_units\"\xb9\x01\n\x0b\x43\x61\x63hePolicy\x12.\n\x04mode\x18\x01 \x01(\x0e\x32 .dynamodb_processor.v1.CacheMode\x12\x30\n\rmax_staleness\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\nnot_before\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10not_before_token\x18\x04 \x01(\t\"\x96\x01\n\tCacheInfo\x12\x32\n\x06status\x18\x01 \x01(\x0e\x32\".dynamodb_processor.v1.CacheStatus\x12&\n\x03\x61ge\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nexpires_in\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xc4\x01\n\tPageStats\x12\x16\n\x0eitems_returned\x18\x01 \x01(\x03\x12\x15\n\ritems_scanned\x18\x02 \x01(\x03\x12\x12\n\nread_units\x18\x03 \x01(\x01\x12\x15\n\rbackend_calls\x18\x04 \x01(\x05\x12\x18\n\x10throttle_retries\x18\x05 \x01(\x05\x12\x12\n\nindex_used\x18\x06 \x01(\t\x12/\n\x0c\x62\x61\x63kend_time\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\"\\\n\x0cTotalOptions\x12.\n\x04mode\x18\x01 \x01(\x0e\x32 .dynamodb_processor.v1.TotalMode\x12\x12\n\x05up_to\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x08\n\x06_up_to\"N\n\x05Total\x12\r\n\x05value\x18\x01 \x01(\x03\x12\x36\n\x08relation\x18\x02 \x01(\x0e\x32$.dynamodb_processor.v1.TotalRelation\"-\n\x0cRejectedPath\x12\r\n\x05index\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t*I\n\x05Order\x12\x15\n\x11ORDER_UNSPECIFIED\x10\x00\x12\x13\n\x0fORDER_ASCENDING\x10\x01\x12\x14\n\x10ORDER_DESCENDING\x10\x02*\\\n\x0b\x43onsistency\x12\x1b\n\x17\x43ONSISTENCY_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ONSISTENCY_EVENTUAL\x10\x01\x12\x16\n\x12\x43ONSISTENCY_STRONG\x10\x02*\x8d\x01\n\tCacheMode\x12\x1a\n\x16\x43\x41\x43HE_MODE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43\x41\x43HE_MODE_DEFAULT\x10\x01\x12\x15\n\x11\x43\x41\x43HE_MODE_BYPASS\x10\x02\x12\x16\n\x12\x43\x41\x43HE_MODE_REFRESH\x10\x03\x12\x1d\n\x19\x43\x41\x43HE_MODE_ONLY_IF_CACHED\x10\x04*\xc4\x01\n\x0b\x43\x61\x63heStatus\x12\x1c\n\x18\x43\x41\x43HE_STATUS_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43\x41\x43HE_STATUS_HIT\x10\x01\x12\x1b\n\x17\x43\x41\x43HE_STATUS_SHARED_HIT\x10\x02\x12\x15\n\x11\x43\x41\x43HE_STATUS_MISS\x10\x03\x12\x1a\n\x16\x43\x41\x43HE_STATUS_COALESCED\x10\x04\x12\x16\n\x12\x43\x41\x43HE_STATUS_STALE\x10\x05\x12\x19\n\x15\x43\x41\x43HE_STATUS_BYPASSED\x10\x06*\xdb\x01\n\x07PageEnd\x12\x18\n\x14PAGE_END_UNSPECIFIED\x10\x00\x12\x16\n\x12PAGE_END_PAGE_FULL\x10\x01\x12\x16\n\x12PAGE_END_EXHAUSTED\x10\x02\x12\x16\n\x12PAGE_END_MAX_ITEMS\x10\x03\x12\x18\n\x14PAGE_END_SCAN_BUDGET\x10\x04\x12\x1d\n\x19PAGE_END_READ_UNIT_BUDGET\x10\x05\x12\x18\n\x14PAGE_END_TIME_BUDGET\x10\x06\x12\x1b\n\x17PAGE_END_RESPONSE_BYTES\x10\x07*j\n\tTotalMode\x12\x1a\n\x16TOTAL_MODE_UNSPECIFIED\x10\x00\x12\x13\n\x0fTOTAL_MODE_NONE\x10\x01\x12\x16\n\x12TOTAL_MODE_BOUNDED\x10\x02\x12\x14\n\x10TOTAL_MODE_EXACT\x10\x03*f\n\rTotalRelation\x12\x1e\n\x1aTOTAL_RELATION_UNSPECIFIED\x10\x00\x12\x18\n\x14TOTAL_RELATION_EXACT\x10\x01\x12\x1b\n\x17TOTAL_RELATION_AT_LEAST\x10\x02*\xbf\x01\n\nAccessPath\x12\x1b\n\x17\x41\x43\x43\x45SS_PATH_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x41\x43\x43\x45SS_PATH_GET\x10\x01\x12\x15\n\x11\x41\x43\x43\x45SS_PATH_TABLE\x10\x02\x12\x1b\n\x17\x41\x43\x43\x45SS_PATH_LOCAL_INDEX\x10\x03\x12\x1c\n\x18\x41\x43\x43\x45SS_PATH_GLOBAL_INDEX\x10\x04\x12\x14\n\x10\x41\x43\x43\x45SS_PATH_SCAN\x10\x05\x12\x17\n\x13\x41\x43\x43\x45SS_PATH_NOTHING\x10\x06\x42t\n\x14\x64ynamodbprocessor.v1P\x01ZCdynamodb-processor/gen/go/dynamodb_processor/v1;dynamodbprocessorv1\xaa\x02\x14\x44ynamoDbProcessor.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,38 +37,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\024dynamodbprocessor.v1P\001ZCdynamodb-processor/gen/go/dynamodb_processor/v1;dynamodbprocessorv1\252\002\024DynamoDbProcessor.V1'
   _globals['_QUERYSPEC_PARAMETERSENTRY']._loaded_options = None
   _globals['_QUERYSPEC_PARAMETERSENTRY']._serialized_options = b'8\001'
-  _globals['_ORDER']._serialized_start=1365
-  _globals['_ORDER']._serialized_end=1438
-  _globals['_CONSISTENCY']._serialized_start=1440
-  _globals['_CONSISTENCY']._serialized_end=1532
-  _globals['_CACHEMODE']._serialized_start=1535
-  _globals['_CACHEMODE']._serialized_end=1676
-  _globals['_CACHESTATUS']._serialized_start=1679
-  _globals['_CACHESTATUS']._serialized_end=1875
-  _globals['_PAGEEND']._serialized_start=1878
-  _globals['_PAGEEND']._serialized_end=2097
-  _globals['_TOTALMODE']._serialized_start=2099
-  _globals['_TOTALMODE']._serialized_end=2205
-  _globals['_TOTALRELATION']._serialized_start=2207
-  _globals['_TOTALRELATION']._serialized_end=2309
-  _globals['_ACCESSPATH']._serialized_start=2312
-  _globals['_ACCESSPATH']._serialized_end=2503
-  _globals['_QUERYSPEC']._serialized_start=128
-  _globals['_QUERYSPEC']._serialized_end=515
-  _globals['_QUERYSPEC_PARAMETERSENTRY']._serialized_start=407
-  _globals['_QUERYSPEC_PARAMETERSENTRY']._serialized_end=495
-  _globals['_BUDGET']._serialized_start=518
-  _globals['_BUDGET']._serialized_end=677
-  _globals['_CACHEPOLICY']._serialized_start=679
-  _globals['_CACHEPOLICY']._serialized_end=790
-  _globals['_CACHEINFO']._serialized_start=793
-  _globals['_CACHEINFO']._serialized_end=943
-  _globals['_PAGESTATS']._serialized_start=946
-  _globals['_PAGESTATS']._serialized_end=1142
-  _globals['_TOTALOPTIONS']._serialized_start=1144
-  _globals['_TOTALOPTIONS']._serialized_end=1236
-  _globals['_TOTAL']._serialized_start=1238
-  _globals['_TOTAL']._serialized_end=1316
-  _globals['_REJECTEDPATH']._serialized_start=1318
-  _globals['_REJECTEDPATH']._serialized_end=1363
+  _globals['_ORDER']._serialized_start=1473
+  _globals['_ORDER']._serialized_end=1546
+  _globals['_CONSISTENCY']._serialized_start=1548
+  _globals['_CONSISTENCY']._serialized_end=1640
+  _globals['_CACHEMODE']._serialized_start=1643
+  _globals['_CACHEMODE']._serialized_end=1784
+  _globals['_CACHESTATUS']._serialized_start=1787
+  _globals['_CACHESTATUS']._serialized_end=1983
+  _globals['_PAGEEND']._serialized_start=1986
+  _globals['_PAGEEND']._serialized_end=2205
+  _globals['_TOTALMODE']._serialized_start=2207
+  _globals['_TOTALMODE']._serialized_end=2313
+  _globals['_TOTALRELATION']._serialized_start=2315
+  _globals['_TOTALRELATION']._serialized_end=2417
+  _globals['_ACCESSPATH']._serialized_start=2420
+  _globals['_ACCESSPATH']._serialized_end=2611
+  _globals['_QUERYSPEC']._serialized_start=161
+  _globals['_QUERYSPEC']._serialized_end=548
+  _globals['_QUERYSPEC_PARAMETERSENTRY']._serialized_start=440
+  _globals['_QUERYSPEC_PARAMETERSENTRY']._serialized_end=528
+  _globals['_BUDGET']._serialized_start=551
+  _globals['_BUDGET']._serialized_end=710
+  _globals['_CACHEPOLICY']._serialized_start=713
+  _globals['_CACHEPOLICY']._serialized_end=898
+  _globals['_CACHEINFO']._serialized_start=901
+  _globals['_CACHEINFO']._serialized_end=1051
+  _globals['_PAGESTATS']._serialized_start=1054
+  _globals['_PAGESTATS']._serialized_end=1250
+  _globals['_TOTALOPTIONS']._serialized_start=1252
+  _globals['_TOTALOPTIONS']._serialized_end=1344
+  _globals['_TOTAL']._serialized_start=1346
+  _globals['_TOTAL']._serialized_end=1424
+  _globals['_REJECTEDPATH']._serialized_start=1426
+  _globals['_REJECTEDPATH']._serialized_end=1471
 # @@protoc_insertion_point(module_scope)

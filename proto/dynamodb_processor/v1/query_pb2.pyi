@@ -8,6 +8,7 @@ from dynamodb_processor.v1 import value_pb2 as _value_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
@@ -440,21 +441,39 @@ class CachePolicy(_message.Message):
 
     MODE_FIELD_NUMBER: _builtins.int
     MAX_STALENESS_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_TOKEN_FIELD_NUMBER: _builtins.int
     mode: Global___CacheMode.ValueType
     """Unspecified means CACHE_MODE_DEFAULT."""
+    not_before_token: _builtins.str
+    """The `freshness_token` of an earlier answer, by any method, of any table and from any replica; or up
+    to 100 of them, joined with `.`. Accept only answers that show nothing older than those answers did.
+    Indexes are read as for `not_before`; if both are set, both apply. Empty means no such bound.
+    """
     @_builtins.property
     def max_staleness(self) -> _duration_pb2.Duration:
         """Accept answers up to this old; 0 or more. Absent means as old as the table's time to live."""
+
+    @_builtins.property
+    def not_before(self) -> _timestamp_pb2.Timestamp:
+        """Accept only answers that show every write finished before this time, for callers that read their
+        own writes. The setting `cache_clock_skew` is added, as clocks differ; a later time than that of the
+        call means the time of the call. Pages that may be older are read: consistently, which costs twice as
+        much, where eventual reads may still lack such a write. DynamoDB reads global secondary indexes
+        eventually, so there a write of the last seconds may be missing. Absent means no such bound.
+        """
 
     def __init__(
         self,
         *,
         mode: Global___CacheMode.ValueType = ...,
         max_staleness: _duration_pb2.Duration | None = ...,
+        not_before: _timestamp_pb2.Timestamp | None = ...,
+        not_before_token: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["max_staleness", b"max_staleness"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["max_staleness", b"max_staleness", "not_before", b"not_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_staleness", b"max_staleness", "mode", b"mode"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_staleness", b"max_staleness", "mode", b"mode", "not_before", b"not_before", "not_before_token", b"not_before_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

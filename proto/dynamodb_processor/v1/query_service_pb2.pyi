@@ -88,12 +88,17 @@ class QueryResponse(_message.Message):
     CACHE_FIELD_NUMBER: _builtins.int
     TOTAL_FIELD_NUMBER: _builtins.int
     READ_TIME_FIELD_NUMBER: _builtins.int
+    FRESHNESS_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """The token of the next page. Empty only when there is none: a short or empty page with a token is
     not the end.
     """
     end: _query_pb2.PageEnd.ValueType
     """The reason why the page ends here."""
+    freshness_token: _builtins.str
+    """A value for `CachePolicy.not_before_token` of later calls. It stands for this answer, and for the
+    bounds that this call had.
+    """
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[_value_pb2.Item]:
         """The items, in order."""
@@ -126,10 +131,11 @@ class QueryResponse(_message.Message):
         cache: _query_pb2.CacheInfo | None = ...,
         total: _query_pb2.Total | None = ...,
         read_time: _timestamp_pb2.Timestamp | None = ...,
+        freshness_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "read_time", b"read_time", "stats", b"stats", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "end", b"end", "items", b"items", "next_page_token", b"next_page_token", "read_time", b"read_time", "stats", b"stats", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "end", b"end", "freshness_token", b"freshness_token", "items", b"items", "next_page_token", b"next_page_token", "read_time", b"read_time", "stats", b"stats", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -205,6 +211,7 @@ class StreamQueryResponse(_message.Message):
     SEQUENCE_FIELD_NUMBER: _builtins.int
     CUMULATIVE_FIELD_NUMBER: _builtins.int
     LAST_FIELD_NUMBER: _builtins.int
+    FRESHNESS_TOKEN_FIELD_NUMBER: _builtins.int
     resume_token: _builtins.str
     """The token that continues after this message. Empty when everything has been delivered."""
     end: _query_pb2.PageEnd.ValueType
@@ -214,6 +221,10 @@ class StreamQueryResponse(_message.Message):
     last: _builtins.bool
     """True on the final message. A stream that ends without one is not complete, even if its status or
     a gateway's HTTP code is a success.
+    """
+    freshness_token: _builtins.str
+    """A value for `CachePolicy.not_before_token` of later calls. It stands for all messages of this call so
+    far, and for the bounds that the call had.
     """
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[_value_pb2.Item]:
@@ -255,10 +266,11 @@ class StreamQueryResponse(_message.Message):
         sequence: _builtins.int = ...,
         cumulative: _query_pb2.PageStats | None = ...,
         last: _builtins.bool = ...,
+        freshness_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "cumulative", b"cumulative", "read_time", b"read_time", "stats", b"stats", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "cumulative", b"cumulative", "end", b"end", "items", b"items", "last", b"last", "read_time", b"read_time", "resume_token", b"resume_token", "sequence", b"sequence", "stats", b"stats", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "cumulative", b"cumulative", "end", b"end", "freshness_token", b"freshness_token", "items", b"items", "last", b"last", "read_time", b"read_time", "resume_token", b"resume_token", "sequence", b"sequence", "stats", b"stats", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -324,10 +336,15 @@ class CountItemsResponse(_message.Message):
     STATS_FIELD_NUMBER: _builtins.int
     CACHE_FIELD_NUMBER: _builtins.int
     READ_TIME_FIELD_NUMBER: _builtins.int
+    FRESHNESS_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """The token that continues the count. Empty when all items, or those up to the bound, are counted."""
     end: _query_pb2.PageEnd.ValueType
     """The reason why counting ends here: exhausted, the bound (PAGE_END_PAGE_FULL), or a budget."""
+    freshness_token: _builtins.str
+    """A value for `CachePolicy.not_before_token` of later calls. It stands for this answer, and for the
+    bounds that this call had.
+    """
     @_builtins.property
     def total(self) -> _query_pb2.Total:
         """The number counted so far, over all calls of the chain of tokens."""
@@ -353,10 +370,11 @@ class CountItemsResponse(_message.Message):
         stats: _query_pb2.PageStats | None = ...,
         cache: _query_pb2.CacheInfo | None = ...,
         read_time: _timestamp_pb2.Timestamp | None = ...,
+        freshness_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "read_time", b"read_time", "stats", b"stats", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "end", b"end", "next_page_token", b"next_page_token", "read_time", b"read_time", "stats", b"stats", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "end", b"end", "freshness_token", b"freshness_token", "next_page_token", b"next_page_token", "read_time", b"read_time", "stats", b"stats", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

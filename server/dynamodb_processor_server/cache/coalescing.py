@@ -7,11 +7,14 @@ from collections.abc import Callable, Coroutine, Hashable
 from math import inf
 from typing import Any, Final
 
+from dynamodb_processor_server.cache.freshness import Freshness
 from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.quarantine import Quarantine
+from dynamodb_processor_server.cache.read_ahead import can_reuse
 from dynamodb_processor_server.cache.redis.invalidation_log import FRESH_SECONDS
 from dynamodb_processor_server.cache.redis.shared_cache import SharedPageCache
 from dynamodb_processor_server.errors import BackendUnavailable, DeadlineExceeded, Overloaded
+from dynamodb_processor_server.query.planning.plan import ReadLag
 from dynamodb_processor_server.reader import (
     DEFAULT_CACHE_POLICY,
     NO_BUDGET,
@@ -30,7 +33,6 @@ from dynamodb_processor_server.runtime.single_flight import Flight, SingleFlight
 from dynamodb_processor_server.snapshot import GenerationSnapshot
 
 _MAX_REVALIDATING: Final = 20  # at once; nobody waits for these reads
-_MAX_READ_AHEAD_AGE: Final = 10.0  # seconds for which items read ahead count as fresh
 # A caller past its soft deadline takes the first progress there is; this is how soon it notices.
 _RECHECK_SECONDS: Final = 0.1
 _NO_SHARED_PAGE: Final = CachePolicy(CacheMode.REFRESH)
@@ -43,12 +45,17 @@ class FollowerTimeout(Exception):
 
 
 class PageFlight(Flight[Page]):
-    """A read of one page that callers share. `began` is when its oldest data may have been read."""
+    """A read of one page that callers share.
+
+    `began` is when its oldest data may have been read. It shows every write that was finished
+    before `shows_until`, in seconds since the epoch; -inf where no caller asked for that.
+    """
 
     def __init__(self, task: asyncio.Task[Page], progress: PartialRead, began: float) -> None:
         super().__init__(task)
         self.progress = progress
         self.began = began
+        self.shows_until = -inf
 
 
 class PageFlights:
@@ -57,12 +64,15 @@ class PageFlights:
     def __init__(self) -> None:
         self._flights: SingleFlight[Hashable, PageFlight] = SingleFlight()
 
-    def find(self, key: Hashable, not_before: float) -> PageFlight | None:
-        """Return the flight to join for `key`, if one began at `not_before` or later."""
+    def find(self, key: Hashable, since: float, shows: float = -inf) -> PageFlight | None:
+        """Return the flight to join for `key`, if one began at `since` or later.
+
+        It has to show every write that was finished before `shows`.
+        """
         flight = self._flights.find(key)
-        if flight is None or flight.began < not_before or flight.progress.stop_requested:
+        if flight is None or flight.began < since or flight.progress.stop_requested:
             return None
-        return flight
+        return flight if flight.shows_until >= shows else None
 
     async def join(
         self, key: Hashable, flight: PageFlight, options: ReadOptions, patience: float = inf
@@ -73,13 +83,17 @@ class PageFlights:
         without any, DeadlineExceeded is raised. The flight goes on for the others. A caller without
         others gives it a moment to end by itself, so that items read ahead are not lost.
 
-        Raises FollowerTimeout after `patience` seconds, unless nobody else waits for the flight.
+        Raises FollowerTimeout after `patience` seconds, unless nobody else waits for the flight;
+        then no further caller joins it.
         """
         self._flights.join(flight)
         progress = flight.progress
         progress.awaited_until = max(progress.awaited_until, options.hard_deadline)
         try:
             return await _await_page(flight, options, patience)
+        except FollowerTimeout:
+            self._flights.unlist(key, flight)
+            raise
         finally:
             self._flights.leave(key, flight)
 
@@ -102,10 +116,6 @@ class PageFlights:
             self._flights.join(flight)
         return flight
 
-    def unlist(self, key: Hashable, flight: PageFlight) -> None:
-        """Let no further caller join a flight; it goes on for those who wait for it."""
-        self._flights.unlist(key, flight)
-
     async def close(self) -> None:
         """Cancel the flights under way, and wait for their end."""
         await self._flights.close()
@@ -127,6 +137,7 @@ class CoalescingReader:
         generations: Generations,
         quarantine: Quarantine,
         shared: SharedPageCache | None,
+        freshness: Freshness,
         read_timeout: float,
         coalescing_timeout: float = DEFAULT_COALESCING_TIMEOUT,
         flights: PageFlights | None = None,
@@ -135,6 +146,7 @@ class CoalescingReader:
         self._generations = generations
         self._quarantine = quarantine
         self._shared = shared
+        self._freshness = freshness
         self._read_timeout = read_timeout
         self._coalescing_timeout = coalescing_timeout
         self._flights = flights or PageFlights()
@@ -144,6 +156,8 @@ class CoalescingReader:
         """Return a page, read together with the other callers of it; see `PageReader`."""
         cache = request.options.cache
         budget = request.options.budget
+        if cache.not_before is not None:
+            request = request._replace(plan=self._freshness.planned(request.plan, cache))
         limited = budget is not NO_BUDGET and budget.is_limited
         may_strengthen = not limited and cache.mode is not CacheMode.ONLY_IF_CACHED
         request, past_quarantine = self._begin(request, may_strengthen=may_strengthen)
@@ -180,37 +194,20 @@ class CoalescingReader:
         snapshot = self._generations.begin(plan.tags)
         if read_ahead is not None:
             earlier = read_ahead.snapshot
-            if earlier is not None and self._can_reuse(request, earlier, snapshot):
+            up_to_date, seconds = self._invalidations_up_to_date, self._quarantine.of(plan)
+            if earlier is not None and can_reuse(request, earlier, snapshot, seconds, up_to_date):
                 snapshot = earlier
             else:
                 read_ahead = None
         past_quarantine = self._is_past_quarantine(request, snapshot)
         if may_strengthen and not past_quarantine:
             plan = plan.with_consistent_reads()
-            past_quarantine = plan.consistent
+            past_quarantine = plan.lag is ReadLag.NONE
         # `_replace` takes three times as long.
         _, cursor, options, caller, _, _, _, key = request
         key = key or request.key
         begun = PageRead(plan, cursor, options, caller, snapshot, read_ahead, None, key)
         return begun, past_quarantine
-
-    def _can_reuse(
-        self, request: PageRead, earlier: GenerationSnapshot, snapshot: GenerationSnapshot
-    ) -> bool:
-        """Return whether items read under an earlier snapshot may be part of a page now."""
-        staleness = request.options.cache.max_staleness
-        max_age = min(
-            _MAX_READ_AHEAD_AGE if self._invalidations_up_to_date else FRESH_SECONDS,
-            request.plan.table.config.cache_ttl,
-            inf if staleness is None else staleness,
-        )
-        return (
-            earlier.generations == snapshot.generations
-            and snapshot.began - earlier.began < max_age
-            # A read that began in quarantine is consistent to its end.
-            and self._is_past_quarantine(request, earlier)
-            == self._is_past_quarantine(request, snapshot)
-        )
 
     def _is_past_quarantine(self, request: PageRead, snapshot: GenerationSnapshot) -> bool:
         if snapshot.invalidated == -inf:
@@ -225,11 +222,14 @@ class CoalescingReader:
     def _key(self, request: PageRead, cache: CachePolicy, past_quarantine: bool) -> Hashable:
         """Return the key of flights that a read may join.
 
-        A request made after quarantine does not join a read that started during it.
+        A request made after quarantine does not join a read that started during it. Requests with
+        a bound on freshness share reads with each other, as these may be consistent.
         """
         assert request.snapshot is not None, "the read has not begun"
         accepted = None if self._shared is None else (cache.mode, cache.max_staleness)
-        return request.known_key, request.snapshot.generations, past_quarantine, accepted
+        is_bounded = request.options.cache.not_before is not None
+        generations = request.snapshot.generations
+        return request.known_key, generations, past_quarantine, accepted, is_bounded
 
     async def _read_coalesced(
         self,
@@ -250,12 +250,14 @@ class CoalescingReader:
         """
         options = request.options
         key = self._key(request, cache, past_quarantine)
-        staleness = options.cache.max_staleness
-        flight = self._flights.find(key, self._not_before(staleness))
+        since = self._earliest_begin(options.cache.max_staleness)
+        not_before = options.cache.not_before
+        flight = self._flights.find(key, since, -inf if not_before is None else not_before)
         if flight is not None:
-            bound = self._coalescing_timeout if patience is None else patience
+            if patience is None:
+                patience = self._coalescing_timeout
             try:
-                page = await self._flights.join(key, flight, options, bound)
+                page = await self._flights.join(key, flight, options, patience)
             except Overloaded:
                 # The refused principal is that of another caller, and had a load of its own.
                 if again:
@@ -263,7 +265,6 @@ class CoalescingReader:
                 return await self._read_coalesced(request, cache, past_quarantine, True, patience)
             except FollowerTimeout:
                 # The first of the waiting callers reads, and the others join it.
-                self._flights.unlist(key, flight)
                 return await self._read_coalesced(request, cache, past_quarantine, again, inf)
             page = page._replace(usage=NO_USAGE, read_ahead=None)
             status = CacheStatus.COALESCED
@@ -272,12 +273,21 @@ class CoalescingReader:
             status = CacheStatus.MISS
         if page.status is not CacheStatus.SHARED_HIT:
             return page if page.status is status else page._replace(status=status)
-        if staleness is not None and page.age > staleness:
-            # Young enough for another caller, or aged on its way.
-            return await self._read_coalesced(request, _NO_SHARED_PAGE, past_quarantine)
-        return page
+        if self._is_acceptable(request, page):
+            return page
+        # Fresh enough for the caller who began the read, or aged on its way.
+        return await self._read_coalesced(request, _NO_SHARED_PAGE, past_quarantine)
 
-    def _not_before(self, staleness: float | None) -> float:
+    def _is_acceptable(self, request: PageRead, page: Page) -> bool:
+        """Return whether a page of the shared cache is what a caller wants."""
+        cache, snapshot = request.options.cache, request.snapshot
+        if cache.max_staleness is not None and page.age > cache.max_staleness:
+            return False
+        # After an invalidation, a write that was dealt with may be missing in the page.
+        is_current = snapshot is not None and snapshot.is_current
+        return self._freshness.shows(cache, page.content, request.plan if is_current else None)
+
+    def _earliest_begin(self, staleness: float | None) -> float:
         """Return when a flight must have begun for a caller to join it."""
         if staleness is None and self._invalidations_up_to_date:
             return -inf
@@ -307,7 +317,10 @@ class CoalescingReader:
 
         if request.read_ahead is not None:
             began = -inf
-        return self._flights.start(key, read, began, attended=attended)
+        flight = self._flights.start(key, read, began, attended=attended)
+        if asked.cache.not_before is not None and request.read_ahead is None:
+            flight.shows_until = self._freshness.shown_by_read(request.plan)
+        return flight
 
     def _revalidated(self, _task: asyncio.Task[Page]) -> None:
         self._revalidating -= 1

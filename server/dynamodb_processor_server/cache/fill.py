@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
+import struct
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from math import inf
 from typing import Final, Protocol
 
+from dynamodb_processor_server.cache.freshness import Freshness
 from dynamodb_processor_server.cache.page_store import CachedPage, PageStore
 from dynamodb_processor_server.cache.quarantine import Quarantine
 from dynamodb_processor_server.cache.redis.encryption import ExpiringPage
@@ -27,6 +32,7 @@ from dynamodb_processor_server.snapshot import GenerationSnapshot
 
 # A page cut by one caller's budget is not stored: another caller did not ask for a short page.
 _STORABLE: Final = frozenset({PageEnd.PAGE_FULL, PageEnd.EXHAUSTED, PageEnd.RESPONSE_BYTES})
+_READ_AT: Final = struct.Struct(">d")
 _JITTER: Final = 0.05  # a page lives up to this share shorter, so that pages do not expire at once
 
 
@@ -60,12 +66,14 @@ class FillingReader:
         store: PageStore,
         quarantine: Quarantine,
         shared: SharedPages | None,
+        freshness: Freshness,
         now: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._reader = reader
         self._store = store
-        self._quarantine = quarantine
+        self._quarantines = quarantine.by_lag
+        self._freshness = freshness
         self._shared = shared
         self._now = now
         self._jitter = jitter
@@ -83,7 +91,7 @@ class FillingReader:
             found = await self._shared.find(self._lookup(request, lifetime))
             if not isinstance(found, ExpiringPage):
                 lease = found
-            elif self._is_young(found, request.options.cache.max_staleness):
+            elif self._is_acceptable(request, found.content):
                 return self._store_shared_page(request, found)
         if only_if_cached:
             raise not_cached()
@@ -105,8 +113,11 @@ class FillingReader:
         oldest = -inf if staleness is None else self._now() - staleness
         if mode is CacheMode.REFRESH:
             oldest = inf
-        waits = mode is CacheMode.DEFAULT and not options.budget.is_limited
-        quarantine = self._quarantine.of(plan)
+        is_bounded = options.cache.not_before is not None
+        # A page that another replica is reading may be too old for a bound.
+        waits = mode is CacheMode.DEFAULT and not (options.budget.is_limited or is_bounded)
+        accepts = partial(self._shows, request) if is_bounded else None
+        quarantine = self._quarantines[plan.lag]
         return SharedLookup(
             plan.cache_key,
             request.cursor,
@@ -116,15 +127,50 @@ class FillingReader:
             oldest,
             lifetime,
             waits,
+            accepts,
         )
 
-    def _is_young(self, page: ExpiringPage, max_age: float | None) -> bool:
-        """Return whether a page is no older than wanted, now that it is here."""
-        return max_age is None or self._now() - page.content.read_at <= max_age
+    def _is_acceptable(self, request: PageRead, content: PageContent) -> bool:
+        """Return whether a page is what the caller wants, now that it is here."""
+        cache = request.options.cache
+        max_age = cache.max_staleness
+        is_young = max_age is None or self._now() - content.read_at <= max_age
+        return is_young and (cache.not_before is None or self._shows(request, content))
+
+    def _shows(self, request: PageRead, content: PageContent) -> bool:
+        """Return whether a page of the shared cache shows the writes that the caller must see.
+
+        It was found under generations that were current then. If an invalidation has arrived since,
+        the page may lack a write that the stream consumer has dealt with.
+        """
+        plan = request.plan if _snapshot(request).is_current else None
+        identified = self._identified(request, content)
+        return self._freshness.shows(request.options.cache, identified, plan)
+
+    def _identified(self, request: PageRead, content: PageContent) -> PageContent:
+        """Return the content of a page of the shared cache with its digest."""
+        return replace(content, digest=self._digest(request, content))
+
+    def _digest(self, request: PageRead, content: PageContent) -> bytes:
+        """Return the digest of a page: the same on each replica, and another for each read."""
+        identity = (request.known_key or request.key) + _READ_AT.pack(content.read_at)
+        return hashlib.blake2b(identity, digest_size=16).digest()
 
     def _store_page(self, request: PageRead, page: Page, lease: FillLease | None) -> Page:
         """Store a page just read, if it may be, and give it the time until it expires."""
-        content = page.content
+        read = page.content
+        content = PageContent(
+            read.items,
+            read.count,
+            read.next,
+            read.end,
+            read.read_at,
+            read.valid_until,
+            # If items were read ahead, they were read as this plan reads; see `CoalescingReader`.
+            read.read_at - self._quarantines[request.plan.lag],
+            self._now(),
+            self._digest(request, read),
+        )
         expires = self._expiry(request, content)
         if expires is not None:
             if self._shared is not None and lease is not None and _snapshot(request).is_current:
@@ -140,7 +186,7 @@ class FillingReader:
             return None
         snapshot = _snapshot(request)
         was_invalidated = snapshot.invalidated > -inf
-        if was_invalidated and not snapshot.is_past_quarantine(self._quarantine.of(request.plan)):
+        if was_invalidated and not snapshot.is_past_quarantine(self._quarantines[request.plan.lag]):
             return None
         lifetime = request.plan.table.config.cache_ttl * (1 - _JITTER * self._jitter())
         valid_until = inf if content.valid_until is None else content.valid_until
@@ -152,11 +198,12 @@ class FillingReader:
 
         It need not be past quarantine: the replica that read the page saw to that.
         """
-        self._put(request, page.content, page.expires)
+        content = self._identified(request, page.content)
+        self._put(request, content, page.expires)
         now = self._now()
-        age = max(0.0, now - page.content.read_at)
+        age = max(0.0, now - content.read_at)
         left = max(0.0, page.expires - now)
-        return Page(page.content, NO_USAGE, CacheStatus.SHARED_HIT, age, left)
+        return Page(content, NO_USAGE, CacheStatus.SHARED_HIT, age, left)
 
     def _put(self, request: PageRead, content: PageContent, expires: float) -> bool:
         table = request.plan.table

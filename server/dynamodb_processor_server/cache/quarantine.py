@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from dynamodb_processor_server.catalog.schema import PathKind
 from dynamodb_processor_server.query.planning.plan import Plan
 
 
@@ -20,11 +19,14 @@ class Quarantine:
     table: float = 2.0
     index: float = 10.0
 
+    @property
+    def by_lag(self) -> tuple[float, float, float]:
+        """The seconds for reads of each `ReadLag`: none for consistent ones."""
+        return 0.0, self.table, self.index
+
     def of(self, plan: Plan) -> float:
-        """Return the seconds for a plan's reads: none for consistent ones."""
-        if plan.consistent:
-            return 0.0
-        return self.index if plan.path.kind is PathKind.GLOBAL else self.table
+        """Return the seconds for a plan's reads."""
+        return self.by_lag[plan.lag]
 
     @property
     def longest(self) -> float:

@@ -12,6 +12,7 @@ from dynamodb_processor_server.cache.coalescing import (
     CoalescingReader,
 )
 from dynamodb_processor_server.cache.fill import FillingReader, not_cached
+from dynamodb_processor_server.cache.freshness import Freshness, not_followed
 from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.page_store import PageStore
 from dynamodb_processor_server.cache.quarantine import DEFAULT_QUARANTINE, Quarantine
@@ -39,7 +40,8 @@ _new_page: Final = tuple.__new__
 class CachingReader:
     """Returns pages of the local store, and has the others read by `misses`.
 
-    A page is served only if none of its tags has been invalidated since its read began. With a
+    A page is served only if none of its tags has been invalidated since its read began, and if it
+    shows the writes that the caller must see. With a
     `shared` cache, local pages count only while all invalidations of other replicas have been
     received here. Reads that bypass the cache go to `uncached`. `now` gives seconds since the
     epoch.
@@ -50,17 +52,22 @@ class CachingReader:
         misses: CoalescingReader,
         uncached: PageReader,
         store: PageStore,
+        freshness: Freshness,
         shared: SharedPageCache | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._misses = misses
         self._uncached = uncached
         self._store = store
+        self._freshness = freshness
         self._shared = shared
         self._now = now
 
     def cached_page(self, key: PageKey, policy: CachePolicy) -> Page | None:
-        """Return a page of the store that has not expired; see `PageLookup`."""
+        """Return a page of the store that has not expired; see `PageLookup`.
+
+        Without its plan, it is not known up to when the writes to its data were dealt with.
+        """
         mode = policy.mode
         if mode is not _DEFAULT and mode is not CacheMode.ONLY_IF_CACHED:
             return None
@@ -74,11 +81,13 @@ class CachingReader:
         if _bypasses(plan, options):
             if mode is CacheMode.ONLY_IF_CACHED:
                 raise not_cached()
+            if policy.not_before is not None:
+                request = request._replace(plan=self._freshness.planned(plan, policy))
             return await self._uncached.read_page(request)
         config = plan.table.config
         key = request.known_key or request.key
         if mode is not CacheMode.REFRESH:
-            page = self._find(key, policy, config.stale_while_revalidate)
+            page = self._find(key, policy, config.stale_while_revalidate, plan)
             if page is not None:
                 if page.status is CacheStatus.STALE and mode is CacheMode.DEFAULT:
                     self._misses.revalidate(request)
@@ -89,7 +98,7 @@ class CachingReader:
         except (BackendUnavailable, DeadlineExceeded, Overloaded):
             if mode is CacheMode.REFRESH:
                 raise
-            stale = self._find(key, policy, config.stale_if_error)
+            stale = self._find(key, policy, config.stale_if_error, plan)
             if stale is None:
                 raise
             return stale
@@ -98,7 +107,9 @@ class CachingReader:
         """End the reads that nobody waits for."""
         await self._misses.close()
 
-    def _find(self, key: PageKey, policy: CachePolicy, grace: float) -> Page | None:
+    def _find(
+        self, key: PageKey, policy: CachePolicy, grace: float, plan: Plan | None = None
+    ) -> Page | None:
         """Return the stored page, if it expired no more than `grace` seconds ago."""
         cached = self._store.get(key)
         if cached is None:
@@ -110,6 +121,10 @@ class CachingReader:
         if age < 0.0:
             age = 0.0  # the clock was set back
         if policy.max_staleness is not None and age > policy.max_staleness:
+            return None
+        if policy.not_before is not None and not self._freshness.shows(
+            policy, cached.content, plan
+        ):
             return None
         left = cached.expires - now
         if left <= -grace:
@@ -131,17 +146,20 @@ def cached_reader(
     now: Callable[[], float] = time.time,
     jitter: Callable[[], float] = random.random,
     coalescing_timeout: float = DEFAULT_COALESCING_TIMEOUT,
+    followed_until: Callable[[Plan], float] = not_followed,
 ) -> CachingReader:
     """Return the cache in front of `reader`: local look-up, then single flight, then filling.
 
     `read_timeout` bounds a shared read, `coalescing_timeout` the wait for the read of another
-    caller, both in seconds. `now` gives seconds since the epoch, `jitter` a number from 0 to 1.
+    caller, both in seconds. `now` gives seconds since the epoch, `jitter` a number from 0 to 1. For
+    `followed_until` see `Freshness`.
     """
-    filling = FillingReader(reader, store, quarantine, shared, now, jitter)
+    freshness = Freshness(quarantine, followed_until, now)
+    filling = FillingReader(reader, store, quarantine, shared, freshness, now, jitter)
     coalescing = CoalescingReader(
-        filling, generations, quarantine, shared, read_timeout, coalescing_timeout
+        filling, generations, quarantine, shared, freshness, read_timeout, coalescing_timeout
     )
-    return CachingReader(coalescing, reader, store, shared, now)
+    return CachingReader(coalescing, reader, store, freshness, shared, now)
 
 
 def _bypasses(plan: Plan, options: ReadOptions) -> bool:

@@ -63,18 +63,26 @@ class CountingPager(Pager):
 
     def _with_total(self, result: PageResult, count: Page | None) -> PageResult:
         """Return a page with the total and the cost of a count, None for no count."""
-        usage = NO_USAGE
+        usage, pages = NO_USAGE, result.pages
         if count is None:
             counted, exhausted = result.returned, result.page.content.end is PageEnd.EXHAUSTED
         else:
             usage = count.usage
             counted, exhausted = count.content.count, count.content.next is None
+            pages = pages + count.content.digest
+            self._read_until = max(self._read_until, count.content.read_until)
             if not exhausted:  # the pages counted the items that were returned
                 counted = max(counted, result.returned)
         self._total = total_of(counted, self._bound, exhausted=exhausted)
         self._usage += usage
         page = result.page._replace(usage=result.page.usage + usage)
-        return result._replace(page=page, usage=self._usage, total=self._total)
+        return result._replace(
+            page=page,
+            usage=self._usage,
+            total=self._total,
+            read_until=self._read_until,
+            pages=pages,
+        )
 
     async def _count_with_rest(self, result: PageResult) -> Page | None:
         """Count with the rest of the budget, unless the page tells the total."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
+from math import inf
 from typing import Any, Final, NamedTuple
 
 from dynamodb_processor_server.errors import DeadlineExceeded
@@ -90,6 +91,8 @@ class PageResult(NamedTuple):
     `returned` counts the items of the whole query, earlier calls included; `items` and `usage` are
     this call's so far. `last` says that the call ends here. `total` is the number of items of the
     whole query, where the caller requested it; the usage of counting them is part of `usage`.
+    `read_until` is when the latest data of the call so far can have been read, in seconds since the
+    epoch. `pages` has the digests of the stored pages of which this result consists.
     """
 
     page: Page
@@ -98,6 +101,8 @@ class PageResult(NamedTuple):
     usage: Usage
     last: bool
     total: Total | None = None
+    read_until: float = inf
+    pages: bytes = b""
 
 
 def _no_refusal() -> None:
@@ -117,6 +122,7 @@ class Pager:
         self._options = options
         self._items = 0
         self._usage = NO_USAGE
+        self._read_until = -inf
         self._reads_on = False
         self._read_ahead: ReadAhead | None = None
         self._loop = asyncio.get_running_loop()
@@ -138,12 +144,17 @@ class Pager:
             self._usage = page.usage
         elif page.usage is not NO_USAGE:  # as it is at each hit
             self._usage += page.usage
+        read_until = max(self._read_until, content.read_until)
+        self._read_until = read_until
         if self._max_items is not None and self._returned >= self._max_items:
             content = replace(content, next=None, end=PageEnd.MAX_ITEMS)
             page = page._replace(content=content)
         self._cursor = content.next
         self._read_ahead = page.read_ahead
-        return PageResult(page, self._returned, self._items, self._usage, content.next is None)
+        is_last, digest = content.next is None, content.digest
+        return PageResult(
+            page, self._returned, self._items, self._usage, is_last, None, read_until, digest
+        )
 
     async def pages(
         self, refusal: Callable[[], Exception | None] = _no_refusal

@@ -127,7 +127,7 @@ class PageTokenCipher:
         if len(token) > MAX_TOKEN_CHARACTERS:
             raise InvalidToken
         try:
-            clear = self._cipher.decrypt(_decode(token), context)
+            clear = self._cipher.decrypt(decode_base64(token), context)
         except DecryptionError:
             raise InvalidToken from None
         expires, returned, index_bytes = _PAYLOAD.unpack_from(clear)
@@ -143,7 +143,8 @@ def _header(key_id: str) -> bytes:
     return bytes((_VERSION, len(name))) + name
 
 
-def _decode(token: str) -> bytes:
+def decode_base64(token: str) -> bytes:
+    """Return the bytes of a token. Raises InvalidToken."""
     try:
         text = token.encode("ascii")
         padded = text.translate(_FROM_URL_SAFE, b"") + b"=" * (-len(text) % 4)

@@ -12,6 +12,7 @@ import grpc
 
 from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.limits.calls_in_flight import Share
+from dynamodb_processor_server.query.freshness_token import FreshnessBound
 from dynamodb_processor_server.reader import NO_USAGE, Usage
 from dynamodb_processor_server.rpc.prepared_queries import PreparedQuery
 from dynamodb_processor_server.rpc.table_access import TableAccess
@@ -56,6 +57,7 @@ class Call:
         principal: The caller, as `authenticator` found it in the version `credentials`.
         authorized: The principal whose role and access were checked.
         access: The access under which the call reads, once it is known.
+        bound: The bound on the freshness of its answer, None where the caller set none.
         prepared: The query of the call and its plan; not set where none is read, as at a cache hit.
         arguments: The arguments of an administrative call that are no data; not set for others.
         code: The status, set when the call has ended.
@@ -81,6 +83,7 @@ class Call:
     credentials: object = None
     authorized: Principal | None = None
     access: TableAccess | None = None
+    bound: FreshnessBound | None = None
     prepared: PreparedQuery = field(init=False, repr=False)
     arguments: Mapping[str, str] = field(init=False, repr=False)
     table: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -10,8 +11,16 @@ from typing import Final, NamedTuple
 
 from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.cursor import padded, unpadded
-from dynamodb_processor_server.errors import InvalidRequest, ItemTooLarge, PreconditionFailed
-from dynamodb_processor_server.pager.pager import PageResult, PagingStart
+from dynamodb_processor_server.errors import InvalidRequest, PreconditionFailed
+from dynamodb_processor_server.pager.pager import PagingStart
+from dynamodb_processor_server.query.freshness_token import (
+    NONCE_BYTES,
+    PAGES_BYTES,
+    REPLICA_BYTES,
+    STAMP,
+    FreshnessBound,
+    FreshnessTokenCipher,
+)
 from dynamodb_processor_server.query.page_token import (
     ExpiredToken,
     InvalidToken,
@@ -20,18 +29,16 @@ from dynamodb_processor_server.query.page_token import (
     TokenTooLong,
 )
 from dynamodb_processor_server.query.planning.planner import plan_query
-from dynamodb_processor_server.reader import Cursor, Page, PageContent, page_key
+from dynamodb_processor_server.reader import Cursor, page_key
 from dynamodb_processor_server.rpc.decode.page_request import PageRequest, RawQuerySpec, token_of
 from dynamodb_processor_server.rpc.decode.query import check_budget, check_cache
-from dynamodb_processor_server.rpc.encode.pages import response_head
 from dynamodb_processor_server.rpc.prepared_queries import PreparedQuery, QueryPreparer
-from dynamodb_processor_server.rpc.resume_point import IssuedToken, RememberedHead, ResumePoint
+from dynamodb_processor_server.rpc.resume_point import IssuedToken, ResumePoint
 from dynamodb_processor_server.rpc.table_access import granted
 
 #: Characters of a token that is kept beside its cursor; few are longer.
-_LONGEST_REMEMBERED_TOKEN: Final = 1_024
+LONGEST_REMEMBERED_TOKEN: Final = 1_024
 _MAX_RESUME_POINTS: Final = 32  # of one request: one for each principal that makes it
-_MAX_ERROR_TOKEN: Final = 2_000  # characters: all trailers of a call have about 8 KB
 _REUSE_SECONDS: Final = 60.0  # by so much may a token expire sooner than it might
 
 _NOT_OURS: Final = "is not a token of this query and caller"
@@ -114,7 +121,7 @@ class PageTokens:
                 f"the cursors of {partitions} partitions are too long for a page "
                 "token: ask for fewer partitions at once, or for larger pages",
             ) from None
-        if len(token) <= _LONGEST_REMEMBERED_TOKEN:
+        if len(token) <= LONGEST_REMEMBERED_TOKEN:
             start.last_issued_token = IssuedToken(cursor, returned, token, now + _REUSE_SECONDS)
         return token
 
@@ -227,53 +234,64 @@ def _pinned(prepared: PreparedQuery, index: str | None) -> PreparedQuery:
     return replace(prepared, plan=pinned)
 
 
-class ResponseHeads:
-    """The fields of responses beside their items, of calls that begin at resume points."""
+class FreshnessTokens:
+    """Seals the freshness tokens of answers; `rpc.freshness_bounds` opens them.
 
-    def __init__(self, tokens: PageTokens) -> None:
-        self._tokens = tokens
+    `clock_skew` is the number of seconds by which the clocks of replicas and callers may differ.
+    `now` is seconds since the epoch. `end_with_process` is that of `PageTokens`.
+    """
 
-    def head(self, start: ResumePoint, principal: Principal, page: Page, returned: int) -> bytes:
-        """Return the fields of a response that are the same for each hit, remembered if they fit.
+    def __init__(
+        self,
+        cipher: FreshnessTokenCipher,
+        clock_skew: float,
+        now: Callable[[], float] = time.time,
+        *,
+        end_with_process: bool = False,
+    ) -> None:
+        self.cipher = cipher
+        self.clock_skew = clock_skew
+        self.now = now
+        self.end_with_process = end_with_process
+        #: The name of this replica, whose own times need no margin.
+        self.replica = cipher.random_bytes(REPLICA_BYTES)
 
-        Those of a page that was just read are not remembered: it may never be requested again.
+    def seal(
+        self,
+        read_until: float,
+        pages: bytes,
+        *,
+        hides_writes: bool,
+        bound: FreshnessBound | None = None,
+    ) -> str:
+        """Return the token of an answer.
 
         Args:
-            start: The point at which the page begins.
-            principal: The caller, to whom its token is bound.
-            page: The page.
-            returned: The items of the whole query so far, those of the page included.
+            read_until: When its latest data can have been read; inf if that is not known.
+            pages: The digests of the stored pages that it consists of.
+            hides_writes: Whether the caller must not learn when they were read.
+            bound: The bound of the call, if it had one: the token stands for it as well.
         """
-        known, content, is_read = start.head, page.content, page.usage.backend_calls
-        now = self._tokens.now()
-        if known is not None and not is_read and _fits(known, content, returned, now):
-            return known.data
-        token = self._tokens.seal(start, principal, content.next, returned)
-        data = response_head(page, start.disclosure, token)
-        if not is_read and len(token) <= _LONGEST_REMEMBERED_TOKEN:
-            start.head = RememberedHead.of(content, returned, start.last_issued_token, data)
-            start.last_issued_token = None  # it is part of the head
-        return data
-
-    def token(self, start: ResumePoint, principal: Principal, result: PageResult) -> str:
-        """Return the token of the page that follows a result; see `PageTokens.seal`."""
-        return self._tokens.seal(start, principal, result.page.content.next, result.returned)
-
-    def with_token(
-        self, error: ItemTooLarge, start: ResumePoint, principal: Principal, returned: int
-    ) -> ItemTooLarge:
-        """Return the error with the token that goes on behind its item, if an error has room."""
-        token = self._tokens.seal(start, principal, error.behind, returned)
-        return error.with_token(token if len(token) <= _MAX_ERROR_TOKEN else "")
-
-
-def _fits(head: RememberedHead, content: PageContent, returned: int, now: float) -> bool:
-    """Return whether remembered fields are also those of another page."""
-    return (
-        now < head.until
-        and content.read_at == head.read_at
-        and content.next == head.cursor
-        and returned == head.returned
-        and content.count == head.count
-        and content.end is head.end
-    )
+        now = self.now()
+        until, replica = read_until, self.replica
+        if bound is not None and read_until < bound.until:
+            until, known = bound.until, bound.stamp
+            if known is not None and read_until <= known.disclosed - bound.margin:
+                until, replica = known.disclosed, known.replica
+        if until > now and replica == self.replica:
+            until = now
+        disclosed = now if hides_writes else until
+        if bound is not None and bound.stamp is not None:
+            padded = pages.ljust(PAGES_BYTES, b"\0")
+            if bound.stamp == (until, disclosed, replica, padded):
+                # The same page once more: with the same token, its request is the same as well, and
+                # all that is remembered with that.
+                return bound.token
+        # Encrypted here and not in the cipher: every read of DynamoDB comes this way.
+        key = self.cipher.key
+        if now >= key.until:
+            key = self.cipher.sealing_key(now)
+        nonce = self.cipher.random_bytes(NONCE_BYTES)
+        stamp = STAMP.pack(until, disclosed, replica, pages)
+        sealed = key.header + nonce + key.encrypt(nonce, stamp, key.header)
+        return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()

@@ -59,7 +59,9 @@ class RememberedHead:
     """The fields of a response that are the same for each hit of a page, as bytes.
 
     They are those of a page that ends at `cursor` and was read at `read_at`, with a token for
-    `returned` items so far. They are used as long as the token.
+    `returned` items so far. They are used as long as the token. `freshness` is the field of the
+    freshness token, which stands for the time `fresh_until`; it is empty where each answer needs
+    another one.
     """
 
     cursor: Cursor | None
@@ -69,14 +71,32 @@ class RememberedHead:
     read_at: float
     until: float
     data: bytes
+    freshness: bytes
+    fresh_until: float
 
     @classmethod
     def of(
-        cls, content: PageContent, returned: int, token: IssuedToken | None, data: bytes
+        cls,
+        content: PageContent,
+        returned: int,
+        token: IssuedToken | None,
+        data: bytes,
+        freshness: bytes,
+        fresh_until: float,
     ) -> RememberedHead:
         """Return the fields of a page with a token that was issued, if it has one."""
         end, until = content.end, inf if token is None else token.until
-        return cls(content.next, returned, content.count, end, content.read_at, until, data)
+        return cls(
+            content.next,
+            returned,
+            content.count,
+            end,
+            content.read_at,
+            until,
+            data,
+            freshness,
+            fresh_until,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,10 @@ class RotatingCipher:
         nonce = self._random_bytes(_NONCE_BYTES)
         return header + nonce + cipher.encrypt(nonce, data, header + context)
 
+    def key(self, key: int = 0) -> tuple[bytes, AESGCMSIV]:
+        """Return the header and the cipher of a key, for code that encrypts by itself."""
+        return self._keys[key]
+
     def decrypt(self, encrypted: bytes, context: bytes) -> bytes:
         """Return the data of `encrypt`. Raises DecryptionError."""
         for header, cipher in self._keys:

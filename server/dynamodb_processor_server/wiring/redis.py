@@ -66,7 +66,9 @@ def share_caches(
         return SharedCaches(None, None, LocalInvalidator(generations))
     timeout = settings.redis_timeout
     bounds = (settings.max_page_bytes, settings.max_item_bytes)
-    cipher = PageCipher(secrets.token_keys.current, page_bounds=bounds)
+    cipher = PageCipher(
+        secrets.token_keys.current, page_bounds=bounds, clock_skew=settings.cache_clock_skew
+    )
     secrets.token_keys.follow(cipher.use)
     store = RedisStore(
         secrets.redis_url.current,

@@ -16,12 +16,17 @@ from dynamodb_processor_server.catalog.config import CatalogConfig
 from dynamodb_processor_server.change_streams.supervisor import ConsumerSupervisor
 from dynamodb_processor_server.config_files import Reloadable, ReloadableFile
 from dynamodb_processor_server.query.expression.parser import prepare_parser
+from dynamodb_processor_server.query.freshness_token import FreshnessTokenCipher
 from dynamodb_processor_server.query.page_token import PageTokenCipher
 from dynamodb_processor_server.rpc.call_limits import CallBounds, CallLimits
 from dynamodb_processor_server.rpc.client_bounds import Bounds
 from dynamodb_processor_server.rpc.health_server import HealthServer
 from dynamodb_processor_server.rpc.listening import Endpoint
-from dynamodb_processor_server.rpc.page_cursors import PageTokens, ResumePointCache
+from dynamodb_processor_server.rpc.page_cursors import (
+    FreshnessTokens,
+    PageTokens,
+    ResumePointCache,
+)
 from dynamodb_processor_server.rpc.planning import PlanningWork
 from dynamodb_processor_server.rpc.prepared_queries import QueryPreparer
 from dynamodb_processor_server.rpc.server import (
@@ -94,6 +99,13 @@ async def build_service(settings: Settings, stack: AsyncExitStack) -> Service:
     cipher = PageTokenCipher(secrets.token_keys.current, settings.token_lifetime)
     secrets.token_keys.follow(cipher.use)
     tokens = PageTokens(cipher, end_with_process=not settings.has_token_keys)
+    freshness_cipher = FreshnessTokenCipher(secrets.token_keys.current)
+    secrets.token_keys.follow(freshness_cipher.use)
+    freshness = FreshnessTokens(
+        freshness_cipher,
+        settings.cache_clock_skew,
+        end_with_process=not settings.has_token_keys,
+    )
     registry = new_registry()
     labels, lag = Labels(), LoopLag()
     instrumentation = open_instrumentation(settings, registry, labels, stack)
@@ -114,7 +126,7 @@ async def build_service(settings: Settings, stack: AsyncExitStack) -> Service:
     hooks = ordered_hooks(settings, instrumentation, identity, path.catalog, limits.calls, bounds)
     preparer = instrumentation.preparer(path.catalog, planning)
     server = RpcServer(
-        _services(settings, path, limits, preparer, tokens, health, draining),
+        _services(settings, path, limits, preparer, tokens, freshness, health, draining),
         hooks,
         settings.reflection,
         settings.compression,
@@ -179,12 +191,14 @@ def _services(
     limits: Limits,
     preparer: QueryPreparer,
     tokens: PageTokens,
+    freshness: FreshnessTokens,
     health: Health,
     draining: asyncio.Event,
 ) -> Services:
     query = QueryServicer(
         preparer,
         ResumePointCache(preparer, tokens),
+        freshness,
         Readers(
             path.reader,
             path.reader,

@@ -48,7 +48,8 @@ class CachedTable:
     """A table of 25 items, a cached reader of it, and a clock. Reads take `seconds`.
 
     With `reads_ahead`, each page comes with AHEAD. `in_advance` are the prefetched items that each
-    read of a call that reads on got, `strong` whether it was a consistent one.
+    read of a call that reads on got, `strong` whether it was a consistent one. All writes before
+    `followed_until` have been dealt with by a stream consumer.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class CachedTable:
         self.error: Exception | None = None
         self.valid_until: float | None = None
         self.reads_ahead = False
+        self.followed_until = float("-inf")
         self.in_advance: list[object] = []
         self.strong: list[bool] = []
         self.table = InMemoryReader(make_items(25), now=lambda: self.now)
@@ -71,6 +73,7 @@ class CachedTable:
             read_timeout,
             now=lambda: self.now,
             jitter=lambda: jitter,
+            followed_until=lambda _: self.followed_until,
         )
 
     async def read_page(self, request: PageRead) -> Page:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamodb_processor_server.cache.item_entry import ItemContent
+from dynamodb_processor_server.cache.redis import encryption
 from dynamodb_processor_server.cache.redis.encryption import (
     ExpiringPage,
     PageCipher,
@@ -40,6 +41,29 @@ def test_a_decrypted_page_equals_the_encrypted_one(content: PageContent) -> None
     """That holds for pages with and without items, cursor and expiry."""
     page = ExpiringPage(content, 1_300.0)
     assert CIPHER.decrypt_page(CIPHER.encrypt_page(page, b"here"), b"here") == page
+
+
+def test_the_times_of_another_replica_are_widened() -> None:
+    """Its clock may be ahead or behind, so its page shows less, and may have been read later."""
+    content = replace(PAGE.content, shows_until=998.5, read_until=1_001.5)
+    value = CIPHER.encrypt_page(ExpiringPage(content, 1_300.0), b"here")
+    same = CIPHER.decrypt_page(value, b"here").content
+    assert (same.shows_until, same.read_until) == (998.5, 1_001.5)
+    wider = PageCipher(KEYS, clock_skew=0.5).decrypt_page(value, b"here").content
+    assert (wider.shows_until, wider.read_until, wider.read_at) == (998.0, 1_002.0, 1_000.5)
+
+
+def test_a_release_that_writes_pages_differently_finds_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The two share invalidations, by equal names of tags and readable events, and no page."""
+    tag, *_ = tags_of_table(TableIdentity("t"))
+    names = CIPHER.page_name(b"k", b"", 10), CIPHER.tag_names([tag])
+    monkeypatch.setattr(encryption, "_PAGE_FORMAT", 1)
+    other = PageCipher(KEYS)
+    assert other.page_name(b"k", b"", 10) != names[0]
+    assert other.tag_names([tag]) == names[1]
+    assert other.decrypt_event(CIPHER.encrypt_event([tag])) == [tag]
 
 
 def test_a_page_decrypts_only_with_its_context() -> None:

@@ -24,7 +24,7 @@ from dynamodb_processor_server.cache.redis.shared_cache import SharedPageCache
 from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.query.page_token import TokenKey
 from dynamodb_processor_server.query.planning.tags import tags_of_table
-from dynamodb_processor_server.reader import CacheStatus, Page, PageRead
+from dynamodb_processor_server.reader import CachePolicy, CacheStatus, Page, PageRead
 from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings, CircuitBreaker
 from dynamodb_processor_server.runtime.guarded_store import GuardedStore
 from tests.support.fake_reader import InMemoryReader
@@ -128,6 +128,45 @@ async def test_a_slow_read_of_another_replica_is_not_awaited() -> None:
     assert page.status is CacheStatus.MISS
     assert len(table.consistent_reads) == 2
     assert 2.3 <= took < 2.4
+
+
+@warped
+async def test_a_shared_page_may_be_too_old_for_a_caller() -> None:
+    """A page of another replica counts as shared if it shows the writes, or was seen before."""
+    store, table = new_store(), Table(seconds=0.1)
+    now = asyncio.get_running_loop().time
+    async with (
+        replica(store, table) as first,
+        replica(store, table) as second,
+        replica(store, table) as third,
+    ):
+        page = (await first.get()).content
+        bound = now()
+        seen = CachePolicy(not_before=bound, seen=page.digest)
+        assert (await second.get(cache=seen)).status is CacheStatus.SHARED_HIT
+        later = await second.get(cache=CachePolicy(not_before=bound))
+        assert later.status is CacheStatus.MISS
+        again = await third.get(cache=CachePolicy(not_before=bound))
+        assert again.status is CacheStatus.SHARED_HIT
+        assert again.content.digest == later.content.digest
+    assert len(table.consistent_reads) == 2
+
+
+@warped
+async def test_a_follower_does_not_take_an_older_shared_page() -> None:
+    """The read that it joined found a page that was fresh enough for its leader alone."""
+    store, table = new_store(), Table(seconds=0.1)
+    now = asyncio.get_running_loop().time
+    async with replica(store, table) as first, replica(store, table) as second:
+        old = await first.get(cache=CachePolicy(not_before=now()))
+        await asyncio.sleep(1.0)
+        await second.log.poll()
+        bounds = old.content.shows_until, now()
+        pages = await asyncio.gather(
+            *(second.get(cache=CachePolicy(not_before=bound)) for bound in bounds)
+        )
+    assert [page.status for page in pages] == [CacheStatus.SHARED_HIT, CacheStatus.MISS]
+    assert table.consistent_reads == [True, True]
 
 
 @warped

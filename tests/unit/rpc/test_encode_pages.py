@@ -22,6 +22,7 @@ from dynamodb_processor_server.reader import (
     Usage,
 )
 from dynamodb_processor_server.rpc.encode.pages import (
+    freshness_field,
     query_response,
     response_head,
     stream_response,
@@ -52,7 +53,8 @@ def test_the_bytes_of_every_page_are_strict() -> None:
     """Each combination of a page's fields is parsed byte by byte and has the expected values."""
     for step, token, withheld in product(steps(), _TOKENS, (False, True)):
         shown = replace(_PLAN, hides_cost=withheld).disclosure
-        data = query_response(step.page, shown, response_head(step.page, shown, token), step.total)
+        head = response_head(step.page, shown, token) + freshness_field("fresh")
+        data = query_response(step.page, shown, head, step.total)
         assert oddities(data, QueryResponse.DESCRIPTOR) == []
         said = QueryResponse.FromString(data)
         parsed = NO_USAGE if withheld else step.page.usage
@@ -63,10 +65,11 @@ def test_the_bytes_of_every_page_are_strict() -> None:
             parsed.backend_calls, parsed.retries,
         )  # fmt: skip
         assert said.stats.index_used == "by_level"
-        assert said.next_page_token == token
+        assert (said.next_page_token, said.freshness_token) == (token, "fresh")
         assert said.HasField("total") == (step.total is not None)
-        message = stream_response(step, shown, token, 3)
+        message = stream_response(step, shown, token, 3, "fresh")
         assert oddities(message, StreamQueryResponse.DESCRIPTOR) == []
+        assert StreamQueryResponse.FromString(message).freshness_token == "fresh"
 
 
 def _entry(number: int, content: bytes) -> bytes:

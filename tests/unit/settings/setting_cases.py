@@ -66,6 +66,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "breaker_failure_rate": ("0.25", 0.25),
     "breaker_open_seconds": ("1.5", 1.5),
     "cache_quarantine": ("0", 0.0),
+    "cache_clock_skew": ("0.25", 0.25),
     "coalescing_timeout": ("5", 5.0),
     "cache_index_quarantine": ("7.5", 7.5),
     "token_keys": (f"a:{SECRET}", SecretStr(f"a:{SECRET}")),

@@ -5,6 +5,7 @@ local MAX_VIOLATIONS = 20
 local MAX_SAFE, MAX_INT64, MIN_INT64 = "9007199254740991", "9223372036854775807", "9223372036854775808"
 local MAX_INT32, MIN_INT32 = "2147483647", "2147483648"
 local MAX_SECONDS = "315576000000"
+local MONTH_DAYS = { 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 }
 local HINTS = {
   AttributeValue = 'an object with the type and the value, such as {"s": "text"} or {"n": "12"}',
 }
@@ -79,6 +80,28 @@ local function duration_problem(content)
   if exceeds(seconds, MAX_SECONDS) then return "is longer than " .. MAX_SECONDS .. " seconds" end
 end
 
+local function is_date(year, month, day)
+  local is_leap = year % 4 == 0 and (year % 100 ~= 0 or year % 400 == 0)
+  local days = MONTH_DAYS[month]
+  return year > 0 and days and day > 0 and day <= (month == 2 and not is_leap and 28 or days)
+end
+
+-- The form of RFC 3339 that Envoy reads, with up to nine digits of fraction.
+local function timestamp_problem(content)
+  local problem = 'must be a time such as "2026-01-31T12:00:00Z", is ' .. shown(content)
+  local date, clock, rest = content:match("^(%d%d%d%d%-%d%d%-%d%d)T(%d%d:%d%d:%d%d)(.+)$")
+  if not date then return problem end
+  local year, month, day = date:match("(%d+)%-(%d+)%-(%d+)")
+  local hour, minute, second = clock:match("(%d+):(%d+):(%d+)")
+  if not is_date(tonumber(year), tonumber(month), tonumber(day)) then return problem end
+  if tonumber(hour) > 23 or tonumber(minute) > 59 or tonumber(second) > 59 then return problem end
+  local zone = rest:match("^%.%d+(.+)$") or rest
+  if #rest - #zone > 10 then return problem end
+  local zone_hour, zone_minute = zone:match("^[+-](%d%d):(%d%d)$")
+  if zone ~= "Z" and not zone_hour then return problem end
+  if zone_hour and (tonumber(zone_hour) > 23 or tonumber(zone_minute) > 59) then return problem end
+end
+
 local function enum_problem(enum, literal, is_text)
   local is_known = is_text and enum.names[literal] or not is_text and enum.numbers[literal]
   if not is_known then return shown(literal) .. " is not one of: " .. enum.listing end
@@ -91,6 +114,10 @@ local KINDS = {
   duration = {
     expects = 'seconds in quotes, such as "1.5s"', text = true,
     problem = function(_, content) return duration_problem(content) end,
+  },
+  timestamp = {
+    expects = 'a time in quotes, such as "2026-01-31T12:00:00Z"', text = true,
+    problem = function(_, content) return timestamp_problem(content) end,
   },
   enum = {
     expects = "the name of a value in quotes", text = true, number = true,

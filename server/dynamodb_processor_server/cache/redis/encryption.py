@@ -29,7 +29,11 @@ from dynamodb_processor_server.runtime.rotating_cipher import RotatingCipher
 
 _INFO: Final = b"dynamodb-processor shared cache v2"
 _NAME_BYTES: Final = 16
-_PAGE: Final = struct.Struct(">dddIBi")  # read at, expires, valid until, count, end, next's length
+# Read at, expires, valid until, shows until, read until, count, end, length of next.
+_PAGE: Final = struct.Struct(">dddddIBi")
+# Part of the names of pages. Replicas whose releases write pages differently share none, but they
+# share invalidations: the names of tags, and the keys, have no such part.
+_PAGE_FORMAT: Final = 2
 _ENDS: Final = tuple(PageEnd)
 _EVENT: Final = b"event"
 _PROGRESS: Final = b"progress"
@@ -62,7 +66,8 @@ class PageCipher:
 
     `page_bounds` are the numbers of bytes that bound the pages read
     here: replicas with other bounds share no pages, since their pages may be too large here.
-    `now` returns seconds since the epoch.
+    `clock_skew` is the number of seconds by which the clocks of replicas may differ: the times in a
+    page are those of another one. `now` returns seconds since the epoch.
     """
 
     def __init__(
@@ -70,8 +75,10 @@ class PageCipher:
         keys: Sequence[TokenKey],
         page_bounds: tuple[int, ...] = (),
         now: Callable[[], float] = time.time,
+        clock_skew: float = 0.0,
     ) -> None:
         self._page_bounds = page_bounds
+        self._clock_skew = clock_skew
         self._now = now
         self.use(keys)
 
@@ -89,7 +96,7 @@ class PageCipher:
     def page_name(self, cache_key: bytes, at: bytes, page_size: int) -> bytes:
         """Return the name of a page."""
         return self._keys[self._first()].name(
-            ("page", cache_key, at, page_size, *self._page_bounds)
+            ("page", _PAGE_FORMAT, cache_key, at, page_size, *self._page_bounds)
         )
 
     def tag_names(self, tags: Iterable[Tag]) -> tuple[bytes, ...]:
@@ -109,6 +116,8 @@ class PageCipher:
             content.read_at,
             page.expires,
             math.nan if content.valid_until is None else content.valid_until,
+            content.shows_until,
+            content.read_until,
             content.count,
             _ENDS.index(content.end),
             -1 if content.next is None else len(cursor),
@@ -116,9 +125,13 @@ class PageCipher:
         return self._cipher.encrypt(packed + cursor + content.items, context, self._first())
 
     def decrypt_page(self, value: bytes, context: bytes) -> ExpiringPage:
-        """Return the page of `encrypt_page`. Raises DecryptionError."""
+        """Return the page of `encrypt_page`. Raises DecryptionError.
+
+        It may show less, and have been read later, than the clock of the replica that read it says.
+        """
         clear = self._cipher.decrypt(value, context)
-        read_at, expires, valid_until, count, end, length = _PAGE.unpack_from(clear)
+        read_at, expires, valid_until, *times, count, end, length = _PAGE.unpack_from(clear)
+        shows_until, read_until = times
         middle = _PAGE.size + max(0, length)
         content = PageContent(
             items=clear[middle:],
@@ -127,6 +140,8 @@ class PageCipher:
             end=_ENDS[end],
             read_at=read_at,
             valid_until=None if math.isnan(valid_until) else valid_until,
+            shows_until=shows_until - self._clock_skew,
+            read_until=read_until + self._clock_skew,
         )
         return ExpiringPage(content, expires)
 

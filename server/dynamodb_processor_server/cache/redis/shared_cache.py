@@ -47,6 +47,7 @@ class SharedLookup:
             none.
         lifetime: Seconds that the page is stored if it is read, 0 if it will not be read.
         shared: Whether the caller is willing to wait for another replica's read of it.
+        accepts: Whether a page that was found counts; None if any does that is not older.
     """
 
     cache_key: bytes
@@ -57,6 +58,7 @@ class SharedLookup:
     oldest: float
     lifetime: float
     shared: bool
+    accepts: Callable[[PageContent], bool] | None = None
 
 
 @dataclass(slots=True)
@@ -123,7 +125,7 @@ class SharedPageCache:
             lookup.oldest <= self._now(),
         )
         try:
-            return await self._find(request, lookup.oldest)
+            return await self._find(request, lookup)
         except EpochChanged:
             self.guard.outcomes["look_up", "epoch_over"] += 1
             self.invalidation_log.mark_stale()
@@ -131,14 +133,14 @@ class SharedPageCache:
             pass  # it has been counted
         return None
 
-    async def _find(self, request: LookupRequest, oldest: float) -> ExpiringPage | FillLease:
+    async def _find(self, request: LookupRequest, lookup: SharedLookup) -> ExpiringPage | FillLease:
         loop = asyncio.get_running_loop()
         patience = loop.time() + _LONGEST_WAIT
         while True:
             result = await self.guard.call("look_up", lambda: self._store.lookup(request))
             if result.page is not None:
                 page = self._decrypted(request, result.page, result.generations)
-                if page is not None and page.content.read_at >= oldest:
+                if page is not None and _counts(page.content, lookup):
                     self.guard.outcomes["look_up", "hit"] += 1
                     return page
             if not result.leased_by_other or loop.time() >= patience:
@@ -213,6 +215,12 @@ class SharedPageCache:
         task = asyncio.create_task(run(), name=f"shared cache: {operation}")
         self._background_tasks.add(task)
         task.add_done_callback(self._background_tasks.discard)
+
+
+def _counts(content: PageContent, lookup: SharedLookup) -> bool:
+    if content.read_at < lookup.oldest:
+        return False
+    return lookup.accepts is None or lookup.accepts(content)
 
 
 def _page_context(request: LookupRequest, generations: tuple[bytes, ...]) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import Enum
+from enum import Enum, IntEnum
 from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -28,6 +28,14 @@ class Operation(Enum):
     QUERY = "query"
     SCAN = "scan"
     NOTHING = "nothing"  # the condition contradicts itself: the result is empty without a read
+
+
+class ReadLag(IntEnum):
+    """What reads may be behind the writes that were finished before they began."""
+
+    NONE = 0
+    TABLE = 1  # an eventual read, or a replica of the table in another region
+    INDEX = 2  # a global index follows its table
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +156,19 @@ class Plan:
         """Whether pages of the plan are stored, and looked up."""
         return not self.consistent and self.table.config.cache_ttl > 0
 
+    @cached_property
+    def lag(self) -> ReadLag:
+        """What the plan's reads may be behind.
+
+        A consistent read of a replicated table does not see what was written in another region.
+        Hydration reads eventually.
+        """
+        if self.path.kind is PathKind.GLOBAL:
+            return ReadLag.INDEX
+        is_replicated = self.table.schema.replicated
+        sees_all = self.consistent and self.hydration is None and not is_replicated
+        return ReadLag.NONE if sees_all else ReadLag.TABLE
+
     @property
     def disclosure(self) -> Disclosure:
         """The parts of the plan that a caller may see with each page."""
@@ -166,17 +187,17 @@ class Plan:
             return tags_read_with_table(table)
         return tags_read_with_partitions(table, self.path, self.key.branches)
 
-    def with_consistent_reads(self) -> Plan:
+    def with_consistent_reads(self, *, everywhere: bool = False) -> Plan:
         """Return the plan with consistent reads, which cost twice as much as eventual ones.
 
-        It is the same plan for global indexes, which have none, for scans, where they cost too
-        much, and for replicated tables, where they do not see writes in another region.
+        It is the same plan for global indexes, which have none. Unless they are wanted
+        `everywhere`, it is for scans, where they cost too much, and for replicated tables, where
+        they do not see writes in another region.
         """
-        if (
-            self.path.kind is PathKind.GLOBAL
-            or self.operation is Operation.SCAN
-            or self.table.schema.replicated
-        ):
+        if self.path.kind is PathKind.GLOBAL or self.consistent:
+            return self
+        costs_too_much = self.operation is Operation.SCAN or self.table.schema.replicated
+        if costs_too_much and not everywhere:
             return self
         requests = tuple(
             MappingProxyType({**request, "ConsistentRead": True}) for request in self.requests

@@ -12,6 +12,7 @@ from dynamodb_processor.v1.query_pb2 import QuerySpec
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest, StreamQueryRequest
 from dynamodb_processor_server.errors import FieldViolation
 from dynamodb_processor_server.reader import NO_BUDGET, Budget, CachePolicy
+from dynamodb_processor_server.rpc.decode.freshness import RequestedFreshness, parse_freshness
 from dynamodb_processor_server.rpc.decode.query import parse_call_options, parse_total
 from dynamodb_processor_server.rpc.decode.violations import Violations
 
@@ -55,6 +56,7 @@ class PageRequest:
             times as much memory, and parsing it again takes 3 µs.
         kind: The type of the message.
         table: The logical name of the table.
+        freshness: The bounds on the freshness of the answer as received, None for none.
         total: Bound on the number of items of the total, 0 for no bound, None for no total.
         violations: The violations found so far.
         resume_points: The resume points that `rpc.page_cursors` remembers with the request. They
@@ -67,6 +69,7 @@ class PageRequest:
     page_size: int
     budget: Budget
     cache: CachePolicy
+    freshness: RequestedFreshness | None
     total: int | None
     violations: tuple[FieldViolation, ...]
     resume_points: tuple[Any, ...] = field(default=(), compare=False, repr=False)
@@ -102,6 +105,7 @@ def _read(message: QueryRequest | StreamQueryRequest, data: bytes) -> PageReques
         page_size=message.page_size,
         budget=budget,
         cache=cache,
+        freshness=parse_freshness(message, violations),
         total=parse_total(message, violations),
         violations=violations.found,
     )

@@ -15,18 +15,29 @@ from dynamodb_processor.v1.query_service_pb2 import (
     QueryResponse,
     StreamQueryResponse,
 )
+from dynamodb_processor_server.auth.principal import Principal
+from dynamodb_processor_server.errors import ItemTooLarge
 from dynamodb_processor_server.pager.pager import PageResult
+from dynamodb_processor_server.query.freshness_token import FreshnessBound
 from dynamodb_processor_server.query.planning.plan import Disclosure
 from dynamodb_processor_server.reader import (
     NO_USAGE,
     CacheStatus,
     Page,
+    PageContent,
     PageEnd,
     Total,
     Usage,
     total_of,
 )
+from dynamodb_processor_server.rpc.page_cursors import (
+    LONGEST_REMEMBERED_TOKEN,
+    FreshnessTokens,
+    PageTokens,
+)
+from dynamodb_processor_server.rpc.resume_point import RememberedHead, ResumePoint
 
+_MAX_ERROR_TOKEN: Final = 2_000  # characters: all trailers of a call have about 8 KB
 _ENDS: Final = {end: query_pb2.PageEnd.Value(f"PAGE_END_{end.value}") for end in PageEnd}
 _STATUSES: Final = {
     status: query_pb2.CacheStatus.Value(f"CACHE_STATUS_{status.value}") for status in CacheStatus
@@ -105,11 +116,22 @@ def _whole_seconds(seconds: int) -> bytes:
     return Duration(seconds=seconds).SerializeToString()
 
 
-def stream_response(result: PageResult, shown: Disclosure, token: str, sequence: int) -> bytes:
+def freshness_field(token: str) -> bytes:
+    """Return the field `freshness_token` of a `QueryResponse`."""
+    return QueryResponse(freshness_token=token).SerializeToString()
+
+
+def stream_response(
+    result: PageResult, shown: Disclosure, token: str, sequence: int, freshness: str
+) -> bytes:
     """Return the bytes of a `StreamQueryResponse`."""
     content = result.page.content
     rest = StreamQueryResponse(
-        resume_token=token, end=_ENDS[content.end], sequence=sequence, last=result.last
+        resume_token=token,
+        end=_ENDS[content.end],
+        sequence=sequence,
+        last=result.last,
+        freshness_token=freshness,
     )
     usage, cumulative = NO_USAGE, NO_USAGE
     if _shows_cache_info(result.page, shown):
@@ -127,12 +149,16 @@ def stream_response(result: PageResult, shown: Disclosure, token: str, sequence:
 
 
 def count_response(
-    result: PageResult, bound: int, shown: Disclosure, token: str
+    result: PageResult, bound: int, shown: Disclosure, token: str, freshness: str
 ) -> CountItemsResponse:
     """Return a `CountItemsResponse`; `bound` 0 means no bound, and a count ends at its bound."""
     content = result.page.content
     reached = 0 < bound <= result.returned
-    response = CountItemsResponse(next_page_token="" if reached else token, end=_ENDS[content.end])
+    response = CountItemsResponse(
+        next_page_token="" if reached else token,
+        end=_ENDS[content.end],
+        freshness_token=freshness,
+    )
     if 0 < bound < result.returned:
         response.end = query_pb2.PAGE_END_PAGE_FULL
     total = total_of(result.returned, bound, exhausted=content.next is None)
@@ -199,6 +225,114 @@ def set_cache_info(
         set_seconds(info.age, age)
     if expires_in is not None:
         set_seconds(info.expires_in, expires_in)
+
+
+class ResponseHeads:
+    """The fields of responses beside their items, of calls that begin at resume points."""
+
+    def __init__(self, tokens: PageTokens, freshness: FreshnessTokens) -> None:
+        self._tokens = tokens
+        self._freshness = freshness
+
+    def head(
+        self,
+        start: ResumePoint,
+        principal: Principal,
+        page: Page,
+        returned: int,
+        bound: FreshnessBound | None = None,
+        result: PageResult | None = None,
+    ) -> bytes:
+        """Return the fields of a response that are the same for each hit, remembered if they fit.
+
+        Those of a page that was just read are not remembered: it may never be requested again.
+
+        Args:
+            start: The point at which the page begins.
+            principal: The caller, to whom its token is bound.
+            page: The page.
+            returned: The items of the whole query so far, those of the page included.
+            bound: The call's bound on freshness, None for none.
+            result: The result of a pager that the page is of; None for a page of the cache alone.
+        """
+        known, content, is_read = start.head, page.content, page.usage.backend_calls
+        now = self._tokens.now()
+        if known is not None and not is_read and _fits(known, content, returned, now):
+            if known.freshness and (bound is None or bound.until <= known.fresh_until):
+                return known.data + known.freshness
+            return known.data + self._freshness_field(start, page, bound, result)
+        token = self._tokens.seal(start, principal, content.next, returned)
+        data = response_head(page, start.disclosure, token)
+        freshness = self._freshness_field(start, page, bound, result)
+        if not is_read and len(token) <= LONGEST_REMEMBERED_TOKEN:
+            fresh_until = min(content.read_until, now)
+            # Under a row rule, equal tokens would tell that the page was cached. That of a page
+            # with a total stands for the count as well.
+            is_kept = (
+                not start.disclosure.hides_writes
+                and (result is None or result.total is None)
+                and (bound is None or bound.until <= fresh_until)
+            )
+            kept = freshness if is_kept else b""
+            issued = start.last_issued_token
+            start.head = RememberedHead.of(content, returned, issued, data, kept, fresh_until)
+            start.last_issued_token = None  # it is part of the head
+        return data + freshness
+
+    def _freshness_field(
+        self,
+        start: ResumePoint,
+        page: Page,
+        bound: FreshnessBound | None,
+        result: PageResult | None,
+    ) -> bytes:
+        content, hides_writes = page.content, start.disclosure.hides_writes
+        read_until, pages = content.read_until, content.digest
+        if result is not None:
+            read_until, pages = result.read_until, result.pages
+        seal = self._freshness.seal
+        return freshness_field(seal(read_until, pages, hides_writes=hides_writes, bound=bound))
+
+    def token(self, start: ResumePoint, principal: Principal, result: PageResult) -> str:
+        """Return the token of the page that follows a result; see `PageTokens.seal`."""
+        return self._tokens.seal(start, principal, result.page.content.next, result.returned)
+
+    def freshness(
+        self,
+        start: ResumePoint,
+        result: PageResult,
+        bound: FreshnessBound | None,
+        sequence: int = 1,
+    ) -> str:
+        """Return the freshness token of a count, or of the message of a stream with this number.
+
+        Pages of one stream need not show what others of it did. So the token names the page of the
+        first message only.
+        """
+        pages = result.pages if sequence == 1 else b""
+        hides_writes = start.disclosure.hides_writes
+        return self._freshness.seal(
+            result.read_until, pages, hides_writes=hides_writes, bound=bound
+        )
+
+    def with_token(
+        self, error: ItemTooLarge, start: ResumePoint, principal: Principal, returned: int
+    ) -> ItemTooLarge:
+        """Return the error with the token that goes on behind its item, if an error has room."""
+        token = self._tokens.seal(start, principal, error.behind, returned)
+        return error.with_token(token if len(token) <= _MAX_ERROR_TOKEN else "")
+
+
+def _fits(head: RememberedHead, content: PageContent, returned: int, now: float) -> bool:
+    """Return whether remembered fields are also those of another page."""
+    return (
+        now < head.until
+        and content.read_at == head.read_at
+        and content.next == head.cursor
+        and returned == head.returned
+        and content.count == head.count
+        and content.end is head.end
+    )
 
 
 def set_seconds(target: Duration | Timestamp, seconds: float) -> None:

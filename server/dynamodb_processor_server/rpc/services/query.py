@@ -42,26 +42,27 @@ from dynamodb_processor_server.reader import (
     Page,
     PageLookup,
     PageReader,
-    Total,
 )
 from dynamodb_processor_server.rpc.call_context import Call, current_call
 from dynamodb_processor_server.rpc.call_limits import CallBounds, CallLimits
+from dynamodb_processor_server.rpc.decode.count_request import read_count
 from dynamodb_processor_server.rpc.decode.page_request import PageRequest, RawQuerySpec
 from dynamodb_processor_server.rpc.decode.query import (
     check_budget,
     check_cache,
-    parse_bound,
     parse_budget,
     parse_cache,
 )
 from dynamodb_processor_server.rpc.decode.violations import Violations
 from dynamodb_processor_server.rpc.encode.explanation import explain
 from dynamodb_processor_server.rpc.encode.pages import (
+    ResponseHeads,
     count_response,
     query_response,
     stream_response,
 )
-from dynamodb_processor_server.rpc.page_cursors import ResponseHeads, ResumePointCache
+from dynamodb_processor_server.rpc.freshness_bounds import bounded_policy
+from dynamodb_processor_server.rpc.page_cursors import FreshnessTokens, ResumePointCache
 from dynamodb_processor_server.rpc.prepared_queries import QueryPreparer
 from dynamodb_processor_server.rpc.resume_point import ResumePoint
 from dynamodb_processor_server.rpc.services.batch_get import (
@@ -96,6 +97,7 @@ class QueryServicer:
         self,
         preparer: QueryPreparer,
         resume_points: ResumePointCache,
+        freshness: FreshnessTokens,
         readers: Readers,
         limits: CallLimits,
         bounds: CallBounds,
@@ -104,7 +106,8 @@ class QueryServicer:
         self._preparer = preparer
         self._resume_points = resume_points
         self._tokens = resume_points.tokens
-        self._heads = ResponseHeads(resume_points.tokens)
+        self._freshness = freshness
+        self._heads = ResponseHeads(resume_points.tokens, freshness)
         self._pages = readers.pages
         self._cached_pages = readers.cached_pages
         self._batches = readers.batches
@@ -125,12 +128,15 @@ class QueryServicer:
         if known is not None and known.page_key is not None:
             if (waiting := self._limits.begin(call, known.access)) is not None:
                 await waiting
-            page = self._cached_pages.cached_page(known.page_key, request.cache)
+            policy = request.cache
+            if request.freshness is not None:
+                policy = bounded_policy(call, self._freshness, request, known)
+            page = self._cached_pages.cached_page(known.page_key, policy)
             if page is not None:
                 return self._response(call, known, page, known.returned + page.content.count)
         start, result = await self._planned_anew(self._read_one, request, call)
         call.usage = result.usage
-        return self._response(call, start, result.page, result.returned, result.total)
+        return self._response(call, start, result.page, result.returned, result)
 
     async def StreamQuery(  # noqa: N802 - the method's name in the contract
         self, request: PageRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -143,7 +149,8 @@ class QueryServicer:
             while True:
                 self._record_usage(call, result)
                 token = self._heads.token(start, call.caller, result)
-                yield stream_response(result, start.disclosure, token, sequence)
+                freshness = self._heads.freshness(start, result, call.bound, sequence)
+                yield stream_response(result, start.disclosure, token, sequence, freshness)
                 if result.last:
                     break
                 result = await self._page(anext(pages), start, pager, call)
@@ -161,7 +168,8 @@ class QueryServicer:
         self._limits.add_remaining_trailer(call)
         call.items = 0  # none is returned
         token = self._heads.token(start, call.caller, result)
-        return count_response(result, bound, start.disclosure, token)
+        freshness = self._heads.freshness(start, result, call.bound)
+        return count_response(result, bound, start.disclosure, token, freshness)
 
     async def BatchGetItems(  # noqa: N802 - the method's name in the contract
         self, request: BatchGetItemsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -202,12 +210,13 @@ class QueryServicer:
         start: ResumePoint,
         page: Page,
         returned: int,
-        total: Total | None = None,
+        result: PageResult | None = None,
     ) -> bytes:
-        """Return the response of a call that reads one page."""
+        """Return the response of a call that reads one page, `result` if a pager has read it."""
         call.items, call.messages, call.cache = page.content.count, 1, page.status
         self._limits.add_remaining_trailer(call)
-        head = self._heads.head(start, call.caller, page, returned)
+        head = self._heads.head(start, call.caller, page, returned, call.bound, result)
+        total = None if result is None else result.total
         return query_response(page, start.disclosure, head, total)
 
     async def _read_one(self, request: PageRequest, call: Call) -> tuple[ResumePoint, PageResult]:
@@ -250,13 +259,11 @@ class QueryServicer:
         call.prepared = prepared
         if (waiting := self._limits.begin(call, prepared.access)) is not None:
             await waiting
-        options = CallOptions(
-            opened.page_size(request.page_size),
-            _caller(call, limit),
-            request.budget,
-            request.cache,
-            interval,
-        )
+        policy = request.cache
+        if request.freshness is not None:
+            policy = bounded_policy(call, self._freshness, request, start)
+        size, caller = opened.page_size(request.page_size), _caller(call, limit)
+        options = CallOptions(size, caller, request.budget, policy, interval)
         if request.total is None:
             return start, Pager(self._pages, opened.paging, options)
         counting = await self._preparer.counting(prepared, call.caller)
@@ -266,27 +273,22 @@ class QueryServicer:
         self, request: CountItemsRequest, call: Call
     ) -> tuple[ResumePoint, int, PageResult]:
         """Return where a count begins, its bound, which is 0 for none, and the count."""
-        violations = Violations()
-        budget, cache = parse_budget(request, violations), parse_cache(request, violations)
-        bound = parse_bound(request, violations)
-        if request.query.HasField("max_items"):
-            violations.add("query.max_items", "makes no difference to a count")
+        count = read_count(request)
         prepared = await self._preparer.prepare(
-            RawQuerySpec.of(request.query), call.caller, violations.found, counts=True
+            RawQuerySpec.of(request.query), call.caller, count.violations, counts=True
         )
-        check_budget(budget, prepared.plan)
-        check_cache(cache, prepared.plan)
+        check_budget(count.budget, prepared.plan)
+        check_cache(count.cache, prepared.plan)
         if (waiting := self._limits.begin(call, prepared.access)) is not None:
             await waiting
         opened = self._tokens.open(request.page_token, "page_token", prepared, call.caller)
         call.prepared = opened.prepared
-        start, counted = opened.start, opened.start.returned
-        options = CallOptions(
-            bound - counted if bound else NO_PAGE_LIMIT,
-            _caller(call, self._bounds.unary_deadline),
-            budget,
-            cache,
-        )
+        start, bound, cache = opened.start, count.bound, count.cache
+        if count.freshness is not None:
+            cache = bounded_policy(call, self._freshness, count, start)
+        caller = _caller(call, self._bounds.unary_deadline)
+        size = bound - start.returned if bound else NO_PAGE_LIMIT
+        options = CallOptions(size, caller, count.budget, cache)
         return start, bound, await Pager(self._pages, opened.paging, options).next_page()
 
     async def _get_items(

@@ -18,6 +18,7 @@ from dynamodb_processor_server.cache.coalescing import (
     PageFlights,
 )
 from dynamodb_processor_server.cache.fill import FillingReader
+from dynamodb_processor_server.cache.freshness import Freshness, not_followed
 from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.page_store import PageStore
 from dynamodb_processor_server.cache.quarantine import Quarantine
@@ -28,6 +29,7 @@ from dynamodb_processor_server.cache.redis.shared_cache import (
     SharedLookup,
     SharedPageCache,
 )
+from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.reader import (
     CachePolicy,
     Page,
@@ -59,20 +61,24 @@ def traced_cached_reader(
     now: Callable[[], float] = time.time,
     jitter: Callable[[], float] = random.random,
     coalescing_timeout: float = DEFAULT_COALESCING_TIMEOUT,
+    followed_until: Callable[[Plan], float] = not_followed,
 ) -> CachingReader:
     """Return the readers of `cached_reader` with spans."""
     traced = None if shared is None else _TracedSharedPages(shared, spans)
-    filling = FillingReader(reader, store, quarantine, traced, now, jitter)
+    freshness = Freshness(quarantine, followed_until, now)
+    filling = FillingReader(reader, store, quarantine, traced, freshness, now, jitter)
     coalescing = CoalescingReader(
         _TracedReads(filling, spans),
         generations,
         quarantine,
         shared,
+        freshness,
         read_timeout,
         coalescing_timeout,
         _TracedFlights(spans),
     )
-    return _TracedCachingReader(spans, coalescing, _TracedReads(reader, spans), store, shared, now)
+    uncached = _TracedReads(reader, spans)
+    return _TracedCachingReader(spans, coalescing, uncached, store, freshness, shared, now)
 
 
 class _TracedCachingReader(CachingReader):
@@ -82,9 +88,11 @@ class _TracedCachingReader(CachingReader):
         super().__init__(*arguments)
         self._spans = spans
 
-    def _find(self, key: PageKey, policy: CachePolicy, grace: float) -> Page | None:
+    def _find(
+        self, key: PageKey, policy: CachePolicy, grace: float, plan: Plan | None = None
+    ) -> Page | None:
         with self._spans.child(LOOK_UP) as span:
-            page = super()._find(key, policy, grace)
+            page = super()._find(key, policy, grace, plan)
             span.set_attribute(_RESULT, "MISS" if page is None else page.status.value)
             return page
 

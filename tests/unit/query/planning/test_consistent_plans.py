@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from dynamodb_processor_server.query.planning.plan import Operation
+from dynamodb_processor_server.query.planning.plan import Operation, ReadLag
 from tests.support.datasets import Index, Schema
 from tests.unit.dynamodb.small_table import make_plan
 
@@ -53,9 +53,23 @@ def test_some_plans_do_not_change(text: str, operation: Operation) -> None:
     assert plan.with_consistent_reads() is plan
 
 
+def test_a_caller_may_want_consistent_scans() -> None:
+    """DynamoDB has them, and the caller pays for them; global indexes have none all the same."""
+    scan = make_plan("", schema=SCHEMA, allow_scan=True)
+    consistent = scan.with_consistent_reads(everywhere=True)
+    assert all(request["ConsistentRead"] for request in consistent.requests)
+    assert (scan.lag, consistent.lag) == (ReadLag.TABLE, ReadLag.NONE)
+    index = make_plan("level = 'low'", schema=SCHEMA)
+    assert index.with_consistent_reads(everywhere=True) is index
+    assert index.lag is ReadLag.INDEX
+
+
 def test_plans_of_replicated_tables_do_not_change() -> None:
     """A consistent read sees only the writes of its own region."""
     plan = make_plan(schema=SCHEMA)
     schema = replace(plan.table.schema, replicated=True)
     plan = replace(plan, table=replace(plan.table, schema=schema))
     assert plan.with_consistent_reads() is plan
+    consistent = plan.with_consistent_reads(everywhere=True)
+    assert consistent.consistent
+    assert consistent.lag is ReadLag.TABLE, "what was written in another region may be missing"
