@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, SupportsFloat, SupportsIndex, TypeVar, cast
 
 _T = TypeVar("_T")
@@ -120,6 +120,20 @@ def instance(argument: str, value: _T | None, kind: type[_T]) -> _T | None:
         if type(value).__name__ == name:  # of the asynchronous client instead of the synchronous
             name = f"{kind.__module__}.{name}"
         raise TypeError(f"{argument} is a {name}, not {shown(value)}")
+    return value
+
+
+def aware_time(argument: str, value: datetime) -> datetime:
+    """Return a time with a time zone: without one it would depend on the machine's.
+
+    Raises:
+        TypeError: The value is not a `datetime`.
+        ValueError: The time has no time zone.
+    """
+    if not isinstance(value, datetime):
+        raise TypeError(f"{argument} is a datetime, not {shown(value)}")
+    if value.utcoffset() is None:
+        raise ValueError(f"{argument} has no time zone; datetime.now(UTC) has one: {shown(value)}")
     return value
 
 

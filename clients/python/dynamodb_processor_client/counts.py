@@ -22,6 +22,7 @@ class Count:
         stats: The cost over all calls of the count.
         cache: The cache information of the last call.
         read_time: When counting began, in UTC; `None` if nothing was read.
+        freshness_token: For `CachePolicy.not_before_token` of later calls.
     """
 
     value: int
@@ -31,6 +32,7 @@ class Count:
     stats: PageStats
     cache: CacheInfo
     read_time: datetime | None
+    freshness_token: str = ""
 
     @classmethod
     def from_message(
@@ -45,4 +47,5 @@ class Count:
             stats=stats,
             cache=CacheInfo.from_message(response.cache),
             read_time=read_time,
+            freshness_token=response.freshness_token,
         )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from dynamodb_processor.v1 import query_pb2
 from dynamodb_processor_client import argument_checks as check
@@ -47,23 +48,36 @@ class CachePolicy:
     Attributes:
         mode: How the cache is used.
         max_staleness: Maximum age of a cached answer; `None` for the table's own limit.
+        not_before: The answer shows every write that was finished before this time. `None` for no
+            such bound.
+        not_before_token: The `freshness_token` of an earlier answer: this one shows nothing older.
+            Several are joined with dots. Empty for no such bound.
 
     Raises:
-        TypeError: `mode` is not a `CacheMode`, or `max_staleness` not a `timedelta`.
+        TypeError: An argument has the wrong type.
+        ValueError: `not_before` has no time zone.
     """
 
     mode: CacheMode = CacheMode.DEFAULT
     max_staleness: timedelta | None = None
+    not_before: datetime | None = None
+    not_before_token: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.mode, CacheMode):
             raise TypeError(f"a cache policy's mode is a CacheMode, not {self.mode!r}")
         check.instance("max_staleness", self.max_staleness, timedelta)
+        if self.not_before is not None:
+            check.aware_time("not_before", self.not_before)
+        check.text("not_before_token", self.not_before_token)
 
     def to_message(self) -> query_pb2.CachePolicy:
         """Return the policy as a message."""
         return query_pb2.CachePolicy(
-            mode=self.mode.value, max_staleness=_duration(self.max_staleness)
+            mode=self.mode.value,
+            max_staleness=_duration(self.max_staleness),
+            not_before=_timestamp(self.not_before),
+            not_before_token=self.not_before_token,
         )
 
 
@@ -184,3 +198,11 @@ def _duration(value: timedelta | None) -> Duration | None:
     duration = Duration()
     duration.FromTimedelta(value)
     return duration
+
+
+def _timestamp(value: datetime | None) -> Timestamp | None:
+    if value is None:
+        return None
+    timestamp = Timestamp()
+    timestamp.FromDatetime(value)
+    return timestamp

@@ -167,6 +167,8 @@ class Page(PageFrames):
         cache: The source of the page.
         read_time: When the items were read from DynamoDB, in UTC; `None` if nothing was read.
         total: The number of items that the whole query matches; `None` if not requested.
+        freshness_token: For `CachePolicy.not_before_token` of later calls. In a stream it covers
+            the pages before as well.
     """
 
     items: tuple[Item, ...]
@@ -176,6 +178,7 @@ class Page(PageFrames):
     cache: CacheInfo
     read_time: datetime | None
     total: Total | None = None
+    freshness_token: str = ""
 
     @classmethod
     def from_message(cls, message: QueryResponse | StreamQueryResponse) -> Page:
@@ -192,6 +195,7 @@ class Page(PageFrames):
             cache=CacheInfo.from_message(message.cache),
             read_time=read_time_of(message),
             total=Total.from_message(message.total) if message.HasField("total") else None,
+            freshness_token=message.freshness_token,
         )
 
     def _page_items(self) -> tuple[Item, ...]:
