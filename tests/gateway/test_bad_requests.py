@@ -89,6 +89,13 @@ def test_a_query_parameter_of_a_post(gateway: Gateway) -> None:
 
 
 _VALUE: Final = 'must be an object with the type and the value, such as {"s": "text"}'
+_TIME: Final = 'must be a time such as "2026-01-31T12:00:00Z"'
+_NO_TIMES: Final = (
+    "now", "2026-01-31", "2026-01-31T12:00:00", "2026-01-31 12:00:00Z", "2026-1-31T12:00:00Z",
+    "2026-02-29T12:00:00Z", "1900-02-29T12:00:00Z", "2026-13-01T12:00:00Z", "0000-01-01T00:00:00Z",
+    "2026-01-31T24:00:00Z", "2026-01-31T12:60:00Z", "2026-01-31T12:00:60Z", "2026-01-31T12:00:00.Z",
+    "2026-01-31T12:00:00.0000000001Z", "2026-01-31T12:00:00+24:00", "2026-01-31T12:00:00+1:00",
+)  # fmt: skip
 _QUOTES: Final = "is not below 2^53, where JSON numbers are rounded: write it in quotes"
 
 
@@ -118,6 +125,9 @@ _QUOTES: Final = "is not below 2^53, where JSON numbers are rounded: write it in
         ({"budget": {"maxReadUnits": "a few"}}, {"budget.max_read_units": "must be a number"}),
         ({"budget": {"maxDuration": "5"}}, {"budget.max_duration": 'must be seconds with an "s"'}),
         ({"budget": {"maxDuration": 5}}, {"budget.max_duration": "must be seconds in quotes"}),
+        ({"cache": {"notBefore": 5}}, {"cache.not_before": "must be a time in quotes, such as"}),
+        *(({"cache": {"notBefore": time}}, {"cache.not_before": f"{_TIME}, is {time}"})
+          for time in _NO_TIMES),
         ({"query": {"parameters": {"u": {"b": "a b"}}}},
          {"query.parameters['u'].b": "must be base64: A-Z, a-z, 0-9"}),
         ({"query": {"parameters": {"u": {"b": "YWJjZ"}}}},

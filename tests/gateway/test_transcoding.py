@@ -27,7 +27,10 @@ _WHOLE: Final = (0, 1, -1, 7.0, 1e2, "12", "-3", 2**31 - 1, "2147483647")
 _WIDE: Final = (*_WHOLE, 2**53 - 1, 1 - 2**53, str(2**63 - 1), str(-(2**63)))
 _DOUBLES: Final = (0, 1.5, -2, 1e-3, "2.5", "Infinity", "-Infinity", 1e300, 2**53 - 1)
 _DURATIONS: Final = ("0s", "1s", "1.5s", "-1.000000001s", "315576000000s", "0.000000001s")
-
+_TIMES: Final = (
+    "2026-01-31T12:00:00Z", "2024-02-29T23:59:59.000000001Z", "2026-12-31T00:00:00.5+14:00",
+    "0001-01-02T00:00:00Z", "9999-12-30T23:59:59.999999999-00:30", "2000-02-29T00:00:00-11:45",
+)  # fmt: skip
 
 _T = TypeVar("_T")
 
@@ -52,6 +55,8 @@ class _Maker:
             cache=lambda: self._some(
                 mode=lambda: self._of(("CACHE_MODE_BYPASS", 1, "CACHE_MODE_UNSPECIFIED")),
                 max_staleness=lambda: self._of(_DURATIONS),
+                notBefore=lambda: self._of(_TIMES),
+                not_before_token=self._text,
             ),
             total=lambda: self._some(
                 mode=lambda: self._of(("TOTAL_MODE_EXACT", 2)), upTo=lambda: self._of(_WIDE)

@@ -15,7 +15,7 @@ from tests.gateway.openapi.conftest import KEYS
 from tests.support.gateway import Answer, Gateway
 
 #: Fields whose values differ from run to run. Of a token only its presence is compared.
-_TOKENS: Final = ("nextPageToken", "resumeToken")
+_TOKENS: Final = ("freshnessToken", "nextPageToken", "resumeToken")
 _CHANGING: Final = frozenset(
     ("age", "backendCalls", "backendTime", "bytes", "entries", "evictions", "expiresIn", "hits",
      "itemEntries", "itemHits", "itemMisses", "itemRefreshes", "itemsScanned", "maxBytes",
