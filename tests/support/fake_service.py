@@ -80,6 +80,14 @@ class Cut:
     failure: Failure | None = BROKEN
 
 
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A place where a call waits: it sets `reached`, and goes on when the test sets `opened`."""
+
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 @dataclass
 class FakeService(QueryServiceServicer, CatalogServiceServicer, CacheServiceServicer):
     """A service with one table of numbered items; its tokens are `offset:remaining items`.
@@ -95,6 +103,9 @@ class FakeService(QueryServiceServicer, CatalogServiceServicer, CacheServiceServ
         counted_at_once: Items that one call counts before its simulated time limit.
         got_at_once: Keys that one call gets; it defers the others.
         explanation: The answer to `ExplainQuery`.
+        gates: Where the next calls of `Query` wait before their answers, one each.
+        freshness_tokens: Freshness tokens of the next answers or messages of streams, one each;
+            later ones have none.
     """
 
     items: Sequence[Item]
@@ -110,6 +121,8 @@ class FakeService(QueryServiceServicer, CatalogServiceServicer, CacheServiceServ
     explanation: ExplainQueryResponse = field(default_factory=ExplainQueryResponse)
     tables: ListTablesResponse = field(default_factory=ListTablesResponse)
     table: GetTableResponse = field(default_factory=GetTableResponse)
+    gates: deque[Gate] = field(default_factory=deque)
+    freshness_tokens: deque[str] = field(default_factory=deque)
     invalidations: list[InvalidateCacheRequest] = field(default_factory=list)
     cache_stats: GetCacheStatsResponse = field(default_factory=GetCacheStatsResponse)
     requests: list[QueryRequest] = field(default_factory=list)
@@ -124,6 +137,10 @@ class FakeService(QueryServiceServicer, CatalogServiceServicer, CacheServiceServ
         """Answer with one page."""
         await self._begin(context)
         self.requests.append(request)
+        if self.gates:
+            gate = self.gates.popleft()
+            gate.reached.set()
+            await gate.opened.wait()
         page = next(_pages(self.items, request.query, request.page_size, request.page_token))
         return QueryResponse(
             items=page.items,
@@ -133,6 +150,7 @@ class FakeService(QueryServiceServicer, CatalogServiceServicer, CacheServiceServ
             cache=page.cache,
             read_time=page.read_time,
             total=self._total(request),
+            freshness_token=self._freshness_token(),
         )
 
     async def StreamQuery(  # noqa: N802 - the contract's name
@@ -153,6 +171,7 @@ class FakeService(QueryServiceServicer, CatalogServiceServicer, CacheServiceServ
             if counted is not None:
                 message.total.CopyFrom(counted)
             message.cumulative.CopyFrom(total)
+            message.freshness_token = self._freshness_token()
             self._end_early(request, message)
             message.last = message.last and not self.forgets_last
             yield message
@@ -184,6 +203,7 @@ class FakeService(QueryServiceServicer, CatalogServiceServicer, CacheServiceServ
             if counted < bound:
                 response.end = query_pb2.PAGE_END_TIME_BUDGET
                 response.next_page_token = str(counted)
+        response.freshness_token = self._freshness_token()
         response.stats.items_scanned = counted - start
         response.stats.backend_calls = 1
         response.cache.status = query_pb2.CACHE_STATUS_MISS
@@ -274,6 +294,9 @@ class FakeService(QueryServiceServicer, CatalogServiceServicer, CacheServiceServ
         self._note(context)
         if self.failures:
             await self.failures.popleft().fail(context)
+
+    def _freshness_token(self) -> str:
+        return self.freshness_tokens.popleft() if self.freshness_tokens else ""
 
     def _note(self, context: Context) -> None:
         self.metadata.append(dict(context.invocation_metadata() or ()))

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import fields
+from datetime import datetime
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeAlias, cast
@@ -45,6 +46,36 @@ class ThreadedStream(AsyncIterator[Any]):
         await _in(self._pool, self._stream.close)
 
 
+class ThreadedSession:
+    """A session of the synchronous client whose calls take place in threads."""
+
+    def __init__(self, session: sync.Session, pool: Executor) -> None:
+        """Wrap a session, whose calls take place in `pool`."""
+        self._session = session
+        self._pool = pool
+
+    @property
+    def token(self) -> str:
+        """The session as text."""
+        return self._session.token
+
+    def wrote(self, *tables: str, at: datetime | None = None) -> None:
+        """Record a write."""
+        self._session.wrote(*tables, at=at)
+
+    def pages(self, *arguments: Any, **options: Any) -> ThreadedStream:
+        """Return the pages of a result."""
+        return ThreadedStream(self._session.pages(*arguments, **options), self._pool)
+
+    def stream(self, *arguments: Any, **options: Any) -> ThreadedStream:
+        """Return the items of a result."""
+        return ThreadedStream(self._session.stream(*arguments, **options), self._pool)
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        """Return a method that waits in a thread."""
+        return partial(_in, self._pool, getattr(self._session, name))
+
+
 class ThreadedClient:
     """A synchronous client whose calls take place in threads.
 
@@ -80,6 +111,10 @@ class ThreadedClient:
     def stream(self, *arguments: Any, **options: Any) -> ThreadedStream:
         """Return the items of a result."""
         return ThreadedStream(self._client.stream(*arguments, **options), self._pool)
+
+    def session(self, token: str = "") -> ThreadedSession:
+        """Return a session."""
+        return ThreadedSession(self._client.session(token), self._pool)
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
         """Return a method that waits in a thread."""

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     )
     from dynamodb_processor_client.query import Query
     from dynamodb_processor_client.resume_policy import ResumePolicy
+    from dynamodb_processor_client.sessions import Session
     from dynamodb_processor_client.streams import ItemStream, PageStream
     from dynamodb_processor_client.tables import (
         Index,
@@ -81,6 +82,7 @@ _NAMES: Final = {
     "pages": ("CacheInfo", "CacheStatus", "Page", "PageEnd", "PageStats", "Total"),
     "query": ("Query",),
     "resume_policy": ("ResumePolicy",),
+    "sessions": ("Session",),
     "streams": ("ItemStream", "PageStream"),
     "tables": (
         "Index",
@@ -134,6 +136,7 @@ __all__ = [
     "RejectedPath",
     "ResourceExhausted",
     "ResumePolicy",
+    "Session",
     "Table",
     "TableSummary",
     "Total",

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from dynamodb_processor_client.assignments import FORMS, attribute, parameter, unique, utf8
@@ -22,6 +25,9 @@ from dynamodb_processor_client.output_arguments import (
 
 _TABLE_HELP = "the table's name in the catalog"
 SHELLS = ("bash", "zsh", "fish")
+_TIMESTAMP = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)", re.ASCII
+)
 _MAX_INT32 = 2**31 - 1
 _MAX_INT64 = 2**63 - 1
 
@@ -106,6 +112,7 @@ def command_parser() -> argparse.ArgumentParser:
         _add_condition_arguments(command)
         _add_result_arguments(command)
         _add_paging_arguments(command)
+        _add_freshness_argument(command)
         _add_explain_argument(command)
         _add_verbose_argument(command)
         add_connection_arguments(command, timeout=timeout)
@@ -115,6 +122,7 @@ def command_parser() -> argparse.ArgumentParser:
     count = commands.add_parser("count", help="print how many items there are")
     _add_condition_arguments(count)
     count.add_argument("--up-to", metavar="N", type=_positive, help="stop counting here")
+    _add_freshness_argument(count)
     _add_explain_argument(count)
     _add_verbose_argument(count)
     get = commands.add_parser("get", help="print items by their primary keys")
@@ -269,6 +277,16 @@ def _add_strong_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strong", action="store_true", help="use strongly consistent reads")
 
 
+def _add_freshness_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--not-before",
+        metavar="TIME|now",
+        type=_timestamp,
+        help="show every write that was finished before this time, in the form of RFC 3339 such as "
+        "2026-01-31T12:00:00Z, or before now",
+    )
+
+
 def _add_verbose_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-v",
@@ -285,6 +303,17 @@ def _total(argument: str) -> TotalOption:
         return _positive(argument)
     except argparse.ArgumentTypeError as error:
         raise argparse.ArgumentTypeError(f"not a number nor exact: {argument!r}") from error
+
+
+def _timestamp(argument: str) -> datetime:
+    if argument == "now":
+        return datetime.now(UTC)
+    if _TIMESTAMP.fullmatch(argument):
+        with suppress(ValueError):
+            return datetime.fromisoformat(argument)
+    raise argparse.ArgumentTypeError(
+        f"not now, nor a time with a time zone such as 2026-01-31T12:00:00Z: {argument!r}"
+    )
 
 
 def _integer_between(smallest: int, largest: int) -> Callable[[str], int]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from dynamodb_processor.v1.cache_service_pb2 import GetCacheStatsRequest
 from dynamodb_processor.v1.cache_service_pb2_grpc import CacheServiceStub
@@ -25,6 +26,8 @@ from dynamodb_processor_client.counting import count_all
 from dynamodb_processor_client.counts import Count
 from dynamodb_processor_client.deadlines import Deadline
 from dynamodb_processor_client.explanations import Explanation
+from dynamodb_processor_client.fresh_calls import call_with_bounds
+from dynamodb_processor_client.freshness import OperationTokens
 from dynamodb_processor_client.gets import FoundItems, key_messages
 from dynamodb_processor_client.getting import get_all
 from dynamodb_processor_client.listing import list_all
@@ -44,6 +47,8 @@ from dynamodb_processor_client.options import (
 )
 from dynamodb_processor_client.pages import Page
 from dynamodb_processor_client.query import Query, query_message
+from dynamodb_processor_client.session_state import SessionState
+from dynamodb_processor_client.sessions import Session
 from dynamodb_processor_client.streams import ItemStream, PageStream
 from dynamodb_processor_client.tables import Table, TableSummary
 from dynamodb_processor_client.trace_context import trace_metadata
@@ -70,7 +75,7 @@ class QueryClient(Connection):
     - `page_size`: items per page; 0 for the table's default.
     - `page_token`, `resume_token`: the token of the page before; empty for the first page.
     - `budget`: limits on the cost of the call.
-    - `cache`: whether and how a cached answer may be used.
+    - `cache`: whether and how a cached answer may be used. `session` sets its bounds on age.
     - `total`: `"exact"` to count all matching items as well, a number to stop counting there. Pages
       and streams then have a `total`.
     - `timeout`: seconds until the deadline, `None` for no deadline. It covers one call; all calls
@@ -98,12 +103,11 @@ class QueryClient(Connection):
             page_size=page_size_field(page_size),
             page_token=token_field("page_token", page_token),
             budget=budget_message(budget),
-            cache=cache_message(cache),
             total=total_options(total),
         )
-        method = QueryServiceStub(self._open_channel()).Query
-        response = await self._call_unary(method, request, self._resolve_timeout(timeout))
-        return Page.from_message(response)
+        tokens = OperationTokens(cache, query.table)
+        call = self._with_bounds(tokens, QueryServiceStub(self._open_channel()).Query)
+        return Page.from_message(await call(request, self._resolve_timeout(timeout)))
 
     def pages(
         self,
@@ -121,7 +125,6 @@ class QueryClient(Connection):
             query=query_message(query),
             page_size=page_size_field(page_size),
             resume_token=token_field("resume_token", resume_token),
-            cache=cache_message(cache),
             total=total_options(total),
         )
         method = QueryServiceStub(self._open_channel()).StreamQuery
@@ -137,6 +140,7 @@ class QueryClient(Connection):
         return PageStream(
             open_call,
             request,
+            tokens=OperationTokens(cache, query.table),
             budget=check.instance("budget", budget, Budget),
             timeout=self._resolve_timeout(timeout),
             policy=self._resume,
@@ -222,11 +226,12 @@ class QueryClient(Connection):
             query=query_message(query),
             total=total_options(up_to),
             page_token=token_field("page_token", page_token),
-            cache=cache_message(cache),
         )
-        call = partial(self._call_unary, QueryServiceStub(self._open_channel()).CountItems)
+        tokens = OperationTokens(cache, query.table)
+        call = self._with_bounds(tokens, QueryServiceStub(self._open_channel()).CountItems)
         limits = check.instance("budget", budget, Budget)
-        return await count_all(call, request, limits, self._deadline(timeout))
+        count = await count_all(call, request, limits, self._deadline(timeout))
+        return replace(count, freshness_token=tokens.text)
 
     async def get(
         self,
@@ -252,6 +257,14 @@ class QueryClient(Connection):
         messages = key_messages(keys)
         call = partial(self._call_unary, QueryServiceStub(self._open_channel()).BatchGetItems)
         return await get_all(call, request, messages, self._deadline(timeout), self._resume)
+
+    def session(self, token: str = "") -> Session:
+        """Return a session: its reads show its user's own writes, and never go back in time.
+
+        `token` is that of an earlier session, perhaps in another process, from which this one
+        continues.
+        """
+        return Session(self, SessionState(token))
 
     async def explain(
         self,
@@ -296,6 +309,12 @@ class QueryClient(Connection):
     async def _key_names(self, table: str) -> tuple[str, ...]:
         key = (await self.table(table)).key
         return tuple(one.name for one in (*key.partition, *key.sort) if one.name)
+
+    def _with_bounds(
+        self, tokens: OperationTokens, method: Callable[..., Awaitable[Any]]
+    ) -> Callable[[Any, float | None], Awaitable[Any]]:
+        call = partial(self._call_unary, method)
+        return partial(call_with_bounds, tokens, self._resume.clock, call)
 
     def _deadline(self, timeout: Timeout) -> Deadline:
         return Deadline(self._resolve_timeout(timeout), self._resume.clock)

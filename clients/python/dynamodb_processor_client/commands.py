@@ -16,6 +16,7 @@ from rich.text import Text
 from dynamodb_processor_client.client import QueryClient
 from dynamodb_processor_client.exit_codes import DONE, FAILED
 from dynamodb_processor_client.hints import Hints
+from dynamodb_processor_client.options import CachePolicy
 from dynamodb_processor_client.output import Output, note
 from dynamodb_processor_client.pages import CacheInfo, Page, PageStats, Total
 from dynamodb_processor_client.query import Query
@@ -65,6 +66,7 @@ async def _query(client: QueryClient, arguments: argparse.Namespace, output: Out
         query_of(arguments),
         page_size=arguments.page_size,
         page_token=arguments.token,
+        cache=cache_of(arguments),
         total=arguments.total,
         timeout=arguments.timeout,
     )
@@ -87,6 +89,7 @@ async def _stream(client: QueryClient, arguments: argparse.Namespace, output: Ou
         query,
         page_size=arguments.page_size,
         resume_token=arguments.token,
+        cache=cache_of(arguments),
         total=arguments.total,
         timeout=arguments.timeout,
     )
@@ -144,7 +147,10 @@ def note_cost(
 
 async def _count(client: QueryClient, arguments: argparse.Namespace, output: Output) -> None:
     count = await client.count(
-        query_of(arguments), up_to=arguments.up_to, timeout=arguments.timeout
+        query_of(arguments),
+        up_to=arguments.up_to,
+        cache=cache_of(arguments),
+        timeout=arguments.timeout,
     )
     output.value(count.value, Text(str(count.value)))
     if not count.exact:
@@ -218,3 +224,8 @@ def query_of(arguments: argparse.Namespace) -> Query:
         consistent=arguments.strong,
         max_items=arguments.max_items,
     )
+
+
+def cache_of(arguments: argparse.Namespace) -> CachePolicy | None:
+    """Return the cache policy of a command; None for the service's default."""
+    return None if arguments.not_before is None else CachePolicy(not_before=arguments.not_before)

@@ -6,7 +6,13 @@ import argparse
 import asyncio
 
 from dynamodb_processor_client.client import QueryClient
-from dynamodb_processor_client.commands import note_cost, note_total, progress_of, query_of
+from dynamodb_processor_client.commands import (
+    cache_of,
+    note_cost,
+    note_total,
+    progress_of,
+    query_of,
+)
 from dynamodb_processor_client.errors import FailedPrecondition, InvalidArgument, QueryError
 from dynamodb_processor_client.exit_codes import DONE
 from dynamodb_processor_client.exports.errors import ExportError
@@ -47,6 +53,7 @@ async def _read(client: QueryClient, arguments: argparse.Namespace, exported: Ex
         query,
         page_size=arguments.page_size,
         resume_token=exported.resume_token,
+        cache=cache_of(arguments),
         total=arguments.total,
         timeout=arguments.timeout,
     )

@@ -48,6 +48,11 @@ class ModelStream(AsyncIterator[_Model], Generic[_Model]):
         return self._items.resume_token
 
     @property
+    def freshness_token(self) -> str:
+        """The token for `CachePolicy.not_before_token`, as that of `PageStream`."""
+        return self._items.freshness_token
+
+    @property
     def stats(self) -> PageStats:
         """The cost of the stream so far, over all its calls."""
         return self._items.stats

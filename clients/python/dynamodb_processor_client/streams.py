@@ -16,6 +16,7 @@ from dynamodb_processor_client.errors import (
     Unavailable,
     typed_errors,
 )
+from dynamodb_processor_client.freshness import OperationTokens
 from dynamodb_processor_client.options import Budget
 from dynamodb_processor_client.pages import Page, PageStats, Total
 from dynamodb_processor_client.progress import (
@@ -54,6 +55,7 @@ class PageStream(AsyncIterator[Page], StreamFrames):
         open_call: OpenCall,
         request: StreamQueryRequest,
         *,
+        tokens: OperationTokens,
         budget: Budget | None,
         timeout: float | None,
         policy: ResumePolicy,
@@ -66,6 +68,7 @@ class PageStream(AsyncIterator[Page], StreamFrames):
         """
         self._open_call = open_call
         self._request = request
+        self._tokens = tokens
         self._budget = budget
         self._timeout = timeout
         self._policy = policy
@@ -92,6 +95,14 @@ class PageStream(AsyncIterator[Page], StreamFrames):
         Before the first page it is the token that the stream was made with.
         """
         return self._resume_token
+
+    @property
+    def freshness_token(self) -> str:
+        """The token for `CachePolicy.not_before_token` of later calls; empty before the first page.
+
+        It covers all pages so far.
+        """
+        return self._tokens.text
 
     @property
     def stats(self) -> PageStats:
@@ -154,6 +165,8 @@ class PageStream(AsyncIterator[Page], StreamFrames):
         if remaining is not None and remaining <= 0:
             raise DeadlineExceeded("the deadline passed", reason="DEADLINE_EXCEEDED")
         self._request.resume_token = self._resume_token
+        self._tokens.refresh()
+        self._tokens.apply_to(self._request)
         budget = self._budget_left(now)
         if budget is not None:
             self._request.budget.CopyFrom(budget.to_message())
@@ -170,8 +183,8 @@ class PageStream(AsyncIterator[Page], StreamFrames):
         if self._total is None:
             self._total = page.total
             self._request.ClearField("total")  # a resumption does not count again
-        elif page.total is None:
-            page = replace(page, total=self._total)
+        self._tokens.record(message.freshness_token)
+        page = replace(page, total=self._total, freshness_token=self._tokens.text)
         self._has_begun = True
         self._resume_token = message.resume_token
         self._this_call = PageStats.from_message(message.cumulative)
@@ -206,6 +219,8 @@ class PageStream(AsyncIterator[Page], StreamFrames):
         self._cancel_call()
         if self._has_begun and not self._resume_token:
             self._is_over = True  # It broke after the last item.
+            return
+        if self._tokens.replace_unreadable(error):
             return
         if not self._may_resume(error):
             self._fail(error)
@@ -272,6 +287,11 @@ class ItemStream(AsyncIterator[Item], StreamFrames):
         In the middle of a page it is the token of that page, whose first items would come again.
         """
         return self._before_page if self._items else self._pages.resume_token
+
+    @property
+    def freshness_token(self) -> str:
+        """The token for `CachePolicy.not_before_token`, as that of `PageStream`."""
+        return self._pages.freshness_token
 
     @property
     def stats(self) -> PageStats:

@@ -6,7 +6,7 @@ import asyncio
 import math
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -114,6 +114,12 @@ def test_a_staleness_of_another_type() -> None:
     """A staleness must be a `timedelta`."""
     with pytest.raises(TypeError, match="max_staleness is a timedelta, not 5"):
         CachePolicy(max_staleness=5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="not_before is a datetime, not 5"):
+        CachePolicy(not_before=5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"not_before has no time zone; datetime\.now\(UTC\) has"):
+        CachePolicy(not_before=datetime(2026, 1, 31))  # noqa: DTZ001 - the error
+    with pytest.raises(TypeError, match="not_before_token is a string, not None"):
+        CachePolicy(not_before_token=None)  # type: ignore[arg-type]
 
 
 def _asked(service: FakeService) -> list[object]:

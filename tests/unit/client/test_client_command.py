@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -190,6 +193,9 @@ async def test_a_reader_that_closes_the_pipe(
         (("query", "t", "a", "=", "b"), "'=' 'b'; a condition is one argument, in quotes"),
         (("query", "t", "--ouput", "json"), "usage: ddbq query"),
         (("query", "t", "-p", "a=1", "-p", "a=2"), "usage: ddbq query"),
+        (("query", "t", "--not-before", "2026-01-31T12:00:00"), "a time with a time zone"),
+        (("stream", "t", "--not-before", "2026-02-31T12:00:00Z"), "a time with a time zone"),
+        (("count", "t", "--not-before", "today"), "not now, nor a time"),
         (("query", "t", "-p", 'a::={"S": 1}'), "1 is not a string"),
         (
             ("--profile", "x", "tables"),
@@ -206,6 +212,31 @@ def test_usage_errors(
         main(arguments)
     assert raised.value.code == 2
     assert words in capsys.readouterr().err
+
+
+async def test_a_bound_on_the_age_of_answers(
+    run: Run, service: FakeService, tmp_path: Path
+) -> None:
+    """`--not-before` arrives with each command that reads by a condition, and with exports."""
+    time = ("--not-before", "2026-01-31T12:00:00.5+01:00")
+    file = str(tmp_path / "numbers.jsonl")
+    began = datetime.now(UTC)
+    for command in (
+        ("query", "numbers", *time),
+        ("stream", "numbers", *time),
+        ("stream", "numbers", "--output", file, *time),
+        ("count", "numbers", *time),
+        ("query", "numbers", "--not-before", "now"),
+    ):
+        outcome = await run(*command)
+        assert outcome.status == 0, outcome.errors
+    query, now = service.requests
+    requests: list[Any] = [query, *service.stream_requests, *service.count_requests]
+    for request in requests:
+        sent = request.cache.not_before.ToDatetime(UTC)
+        assert sent == datetime(2026, 1, 31, 11, 0, 0, 500_000, UTC)
+    assert began <= now.cache.not_before.ToDatetime(UTC) <= datetime.now(UTC)
+    assert (len(service.stream_requests), len(service.count_requests)) == (2, 1)
 
 
 @pytest.mark.parametrize("index", range(4))

@@ -233,6 +233,7 @@ def test_both_clients_have_the_same_names() -> None:
         "PageStream",
         "QueryClient",
         "ResumePolicy",
+        "Session",
     }
     renamed = {"aclose": "close"}
     for name in different:

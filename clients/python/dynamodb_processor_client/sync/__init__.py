@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from dynamodb_processor_client.sync.client import QueryClient
     from dynamodb_processor_client.sync.model_streams import ModelStream
     from dynamodb_processor_client.sync.resume_policy import ResumePolicy
+    from dynamodb_processor_client.sync.sessions import Session
     from dynamodb_processor_client.sync.streams import ItemStream, PageStream
     from dynamodb_processor_client.tables import (
         Index,
@@ -82,6 +83,7 @@ _NAMES: Final = {
     "pages": ("CacheInfo", "CacheStatus", "Page", "PageEnd", "PageStats", "Total"),
     "query": ("Query",),
     "sync.resume_policy": ("ResumePolicy",),
+    "sync.sessions": ("Session",),
     "sync.streams": ("ItemStream", "PageStream"),
     "tables": (
         "Index",
@@ -135,6 +137,7 @@ __all__ = [
     "RejectedPath",
     "ResourceExhausted",
     "ResumePolicy",
+    "Session",
     "Table",
     "TableSummary",
     "Total",
