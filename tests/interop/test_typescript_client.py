@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tarfile
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -14,8 +15,9 @@ import grpc
 import pytest
 import pytest_asyncio
 from google.protobuf.duration_pb2 import Duration
-from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 
+from dynamodb_processor.v1 import query_pb2
 from dynamodb_processor.v1.catalog_service_pb2 import (
     GetTableResponse,
     KeyAttribute,
@@ -29,7 +31,7 @@ from tests.support.documentation import ROOT, code_blocks
 from tests.support.dynamodb import create_table, open_client, put_items
 from tests.support.fake_server import running
 from tests.support.fake_service import Cut, Failure, FakeService, numbered
-from tests.support.lengths import FULL
+from tests.support.lengths import FULL, PATIENCE
 from tests.support.running import Service, make_key, open_service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -68,12 +70,16 @@ def _fakes() -> dict[str, FakeService]:
         service = FakeService(items=numbered(1_000))
         for name, value in fields.items():
             current = getattr(service, name)
-            if name in ("cuts", "failures"):
+            if name in ("cuts", "failures", "freshness_tokens"):
                 current.extend(value)
             else:
                 setattr(service, name, value)
         return service
 
+    violation = BadRequest.FieldViolation(field="cache.not_before_token")
+    unreadable = Failure(
+        statuses.INVALID_ARGUMENT, details=(BadRequest(field_violations=[violation]),)
+    )
     busy = Failure(statuses.UNAVAILABLE, details=(RetryInfo(retry_delay=Duration(seconds=2)),))
     spent = Failure(statuses.UNAVAILABLE, trailers=(("grpc-retry-pushback-ms", "-1"),))
     return {
@@ -89,8 +95,11 @@ def _fakes() -> dict[str, FakeService]:
         "left": fake(),
         "limited": fake(time_limit=2),
         "refused": fake(cuts=[Cut(1, Failure(statuses.PERMISSION_DENIED, "not you"))]),
+        "session": fake(freshness_tokens="abcde"),
+        "session stream": fake(cuts=[Cut(2, _BROKEN)], freshness_tokens="abc"),
         "silent": fake(cuts=[Cut(1, None), *(Cut(0, None) for _ in range(6))]),
         "spent": fake(failures=[spent]),
+        "unreadable": fake(failures=[unreadable, unreadable], freshness_tokens="a"),
         "whole": fake(),
     }
 
@@ -157,6 +166,7 @@ async def test_the_tests_of_the_package_pass(
             *tests,
             TARGETS=json.dumps(targets),
             AFFINITY_CASES=str(ROOT / "tests/cases/affinity.json"),
+            SESSION_CASES=str(ROOT / "tests/cases/session_tokens.json"),
         )
     failed = re.findall(r"^ *not ok (?:.*\n){1,30}", output, re.MULTILINE)
     assert code == 0, "".join(failed) or output
@@ -164,6 +174,7 @@ async def test_the_tests_of_the_package_pass(
     assert passed
     report("TypeScript client", "its tests pass", f"{passed[1]} tests")
 
+    _check_sessions(fakes)
     assert not fakes["left"].stream_requests
     keys = [dict(one).get("x-affinity-key") for one in fakes["affinity"].metadata]
     described, *reads = keys
@@ -171,6 +182,23 @@ async def test_the_tests_of_the_package_pass(
     assert len(reads) == 3
     assert len(set(reads)) == 1
     assert re.fullmatch(r"[0-9a-f]{16}", str(reads[0]))
+
+
+def _check_sessions(fakes: dict[str, FakeService]) -> None:
+    """Compare the bounds that the requests of test/session.test.ts were sent with."""
+    session = fakes["session"]
+    sent = [one.cache.not_before_token for one in session.requests]
+    assert sent == ["", "", "a.b", "d.given"]
+    (counted,) = session.count_requests
+    assert counted.cache.not_before_token == "c"
+    last = session.requests[-1].cache
+    assert last.mode == query_pb2.CACHE_MODE_REFRESH
+    assert counted.cache.not_before.ToMilliseconds() == 1_769_860_800_500
+    assert last.not_before.ToMilliseconds() == 0, "the caller's: the count has shown the write"
+    sent = [one.cache.not_before_token for one in fakes["session stream"].stream_requests]
+    assert sent == ["", "b"]
+    (repeated,) = fakes["unreadable"].requests
+    assert time.time() - repeated.cache.not_before.seconds < 4 * PATIENCE
 
 
 async def test_the_example_runs_with_the_packed_package(

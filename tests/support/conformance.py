@@ -43,6 +43,7 @@ class Case:
     resume: bool = False
     repeat: int = 1
     raw: bool = False
+    session: bool = False
 
     def __str__(self) -> str:
         return self.name

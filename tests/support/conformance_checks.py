@@ -148,6 +148,7 @@ _CHECKS: Final[Mapping[str, Callable[[Any, Any, bool], None]]] = {
         expected,
         bool(outcome.resume_token if isinstance(outcome, Collected) else outcome.next_page_token),
     ),
+    "freshness": lambda expected, outcome, _: _equal(expected, bool(outcome.freshness_token)),
     "indexUsed": lambda expected, outcome, _: _equal(
         expected, outcome.results[-1].stats.index_used or ""
     ),

@@ -20,6 +20,7 @@ class Collected:
     results: list[Any]
     resume_token: str
     total: Total | None
+    freshness_token: str
 
     @property
     def items(self) -> list[Item]:
@@ -40,17 +41,25 @@ class Face(Protocol):
         """Return every result of `pages` or `stream`."""
         ...
 
+    def in_session(self) -> Face:
+        """Return the same face, which makes the calls of a caller in a new session."""
+        ...
+
 
 class ClientFace:
     """A client with asynchronous methods: one for each caller."""
 
     def __init__(
-        self, make_client: ClientFactory, server: KitServer, stack: AsyncExitStack
+        self,
+        make_client: ClientFactory,
+        server: KitServer,
+        stack: AsyncExitStack,
+        clients: dict[str, QueryClient] | None = None,
     ) -> None:
         self._make_client = make_client
         self._server = server
         self._stack = stack
-        self._clients: dict[str, QueryClient] = {}
+        self._clients = {} if clients is None else clients
 
     async def call(self, caller: str, method: str, *arguments: Any, **options: Any) -> Any:
         """Return the result of a method that answers once."""
@@ -61,13 +70,31 @@ class ClientFace:
         """Return every result of `pages` or `stream`."""
         client = await self._client(caller)
         results = getattr(client, method)(query, **options)
-        return Collected([one async for one in results], results.resume_token, results.total)
+        found = [one async for one in results]
+        return Collected(found, results.resume_token, results.total, results.freshness_token)
+
+    def in_session(self) -> Face:
+        """Return the same face, which makes the calls of a caller in a new session."""
+        return _SessionFace(self._make_client, self._server, self._stack, self._clients)
 
     async def _client(self, caller: str) -> QueryClient:
         if caller not in self._clients:
             client = self._make_client(self._server.address, **credential(self._server, caller))
             self._clients[caller] = await self._stack.enter_async_context(client)
         return self._clients[caller]
+
+
+class _SessionFace(ClientFace):
+    """A client whose calls of one caller belong to a session; other calls do not."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._sessions: dict[str, Any] = {}
+
+    async def _client(self, caller: str) -> Any:
+        if caller not in self._sessions:
+            self._sessions[caller] = (await super()._client(caller)).session()
+        return self._sessions[caller]
 
 
 def credential(server: KitServer, caller: str) -> dict[str, Any]:

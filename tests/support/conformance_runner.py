@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC
 from typing import Any, Final
 
 import grpc
@@ -42,6 +43,8 @@ _RAW_METHODS: Final = {"query": "Query", "count": "CountItems"}
 async def outcome_of(case: Case, face: Face, server: KitServer) -> Any:
     """Make the calls of a case, and return the last result or the error."""
     request = ParseDict(case.request, _REQUESTS[case.call]())
+    if case.session:
+        face = face.in_session()
     try:
         for _ in range(case.repeat - 1):
             await _call(case, request, face, server)
@@ -90,7 +93,8 @@ async def _follow(
     while not results or (token and case.follow):
         results.append(await face.call(case.caller, case.call, query, page_token=token, **options))
         token = results[-1].next_page_token
-    return results[-1] if is_count else Collected(results, token, results[-1].total)
+    last = results[-1]
+    return last if is_count else Collected(results, token, last.total, last.freshness_token)
 
 
 async def _call_raw(case: Case, request: Any, server: KitServer) -> Any:
@@ -152,7 +156,9 @@ def _limits(
     if request.HasField("cache"):
         policy = request.cache
         staleness = policy.max_staleness.ToTimedelta() if policy.HasField("max_staleness") else None
-        options["cache"] = CachePolicy(CacheMode(policy.mode or CacheMode.DEFAULT.value), staleness)
+        bound = policy.not_before.ToDatetime(UTC) if policy.HasField("not_before") else None
+        mode = CacheMode(policy.mode or CacheMode.DEFAULT.value)
+        options["cache"] = CachePolicy(mode, staleness, bound, policy.not_before_token)
     return options
 
 

@@ -70,6 +70,14 @@ export function positive(what: string, value: unknown): number {
   return value;
 }
 
+/** Returns the milliseconds of a valid `Date` since the epoch. Throws TypeError or RangeError otherwise. */
+export function validTime(what: string, value: unknown): number {
+  if (!(value instanceof Date)) throw new TypeError(`${what} is a Date, not ${shown(value)}`);
+  const milliseconds = value.getTime();
+  if (Number.isNaN(milliseconds)) throw new RangeError(`${what} is an invalid Date`);
+  return milliseconds;
+}
+
 /** Returns one of `choices`, or `undefined`. Throws TypeError otherwise. */
 export function choice<T extends string>(what: string, value: unknown, choices: readonly T[]): T | undefined {
   if (value === undefined || choices.includes(value as T)) return value as T | undefined;

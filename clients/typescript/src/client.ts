@@ -1,47 +1,23 @@
 /** The client, with a method for each call of the service. */
 
 import { create } from "@bufbuild/protobuf";
-import { createClient, type Client, type Transport } from "@connectrpc/connect";
-import { affinityKey, getText, partitionAttribute, queryText } from "./affinity.js";
-import { checkProperties, choice, flag, int32, text, texts } from "./checks.js";
-import {
-  checkOptions,
-  CLIENT_OPTION_NAMES,
-  Connection,
-  type ClientOptions,
-  type Operation,
-} from "./connection.js";
-import { countAll, type Count } from "./counts.js";
-import { QueryError } from "./errors.js";
-import { explanationOf, type Explanation } from "./explanations.js";
-import { CatalogService, TableSchema } from "./gen/dynamodb_processor/v1/catalog_service_pb.js";
-import type { QuerySpec } from "./gen/dynamodb_processor/v1/query_pb.js";
-import {
-  BatchGetItemsRequestSchema,
-  CountItemsRequestSchema,
-  QueryRequestSchema,
-  QueryService,
-  StreamQueryRequestSchema,
-} from "./gen/dynamodb_processor/v1/query_service_pb.js";
-import type { Item as ItemMessage } from "./gen/dynamodb_processor/v1/value_pb.js";
-import { getAll, keyMessages, type FoundItems, type Key } from "./gets.js";
+import type { Transport } from "@connectrpc/connect";
+import { checkProperties, choice, flag, text } from "./checks.js";
+import { checkOptions, CLIENT_OPTION_NAMES, Connection, type ClientOptions } from "./connection.js";
+import type { Count } from "./counts.js";
+import type { Explanation } from "./explanations.js";
+import { TableSchema } from "./gen/dynamodb_processor/v1/catalog_service_pb.js";
+import type { FoundItems, Key } from "./gets.js";
 import { ItemStream } from "./items.js";
-import {
-  budgetMessage,
-  cacheMessage,
-  checkedBudget,
-  totalMessage,
-  type CallOptions,
-  type CountOptions,
-  type GetOptions,
-  type QueryOptions,
-  type StreamOptions,
-} from "./options.js";
-import { pageOf, type Page } from "./pages.js";
-import { consistency, querySpec, type Query } from "./query.js";
-import { PageStream } from "./streams.js";
+import type { CallOptions, CountOptions, GetOptions, QueryOptions, StreamOptions } from "./options.js";
+import type { Page } from "./pages.js";
+import type { Query } from "./query.js";
+import { Reads } from "./reads.js";
+import { Session } from "./session.js";
+import { SessionState } from "./session_state.js";
+import type { PageStream } from "./streams.js";
 import { listAll, tableOf, type Table, type TableSummary } from "./tables.js";
-import type { Item, NumberForm } from "./values.js";
+import type { Item } from "./values.js";
 
 /**
  * Reads DynamoDB tables through the service.
@@ -53,12 +29,8 @@ import type { Item, NumberForm } from "./values.js";
  */
 export class QueryClient {
   readonly #connection: Connection;
-  readonly #numbers: NumberForm;
-  readonly #hasAffinity: boolean;
+  readonly #reads: Reads;
   readonly #onClose: () => void;
-  readonly #queries: Client<typeof QueryService>;
-  readonly #catalog: Client<typeof CatalogService>;
-  readonly #partitions = new Map<string, string | null>();
 
   /**
    * Makes a client over a transport of `@connectrpc/connect`; see `createQueryClient` of the entry
@@ -69,55 +41,22 @@ export class QueryClient {
   constructor(transport: Transport, options: ClientOptions = {}, onClose: () => void = () => undefined) {
     checkProperties("options", options, CLIENT_OPTION_NAMES);
     this.#connection = new Connection(options);
-    this.#numbers =
+    const numbers =
       typeof options.numbers === "function"
         ? options.numbers
         : (choice("numbers", options.numbers, ["string", "number"] as const) ?? "string");
-    this.#hasAffinity = flag("affinity", options.affinity);
+    this.#reads = new Reads(this.#connection, transport, numbers, flag("affinity", options.affinity));
     this.#onClose = onClose;
-    this.#queries = createClient(QueryService, transport);
-    this.#catalog = createClient(CatalogService, transport);
   }
 
   /** Returns one page: the first, or the one at `pageToken`. */
-  async query<T = Item>(query: Query, options: QueryOptions = {}): Promise<Page<T>> {
-    checkOptions("query", options);
-    const spec = querySpec(query);
-    const request = create(QueryRequestSchema, {
-      query: spec,
-      pageSize: int32("pageSize", options.pageSize),
-      pageToken: text("pageToken", options.pageToken),
-    });
-    request.budget = budgetMessage(checkedBudget(options.budget));
-    request.cache = cacheMessage(options.cache);
-    request.total = totalMessage(options.total);
-    return this.#connection.run(options, async (operation) => {
-      const affinity = await this.#affinityOf(operation, spec);
-      const response = await this.#connection.unary(operation, (rpc) => this.#queries.query(request, rpc), affinity);
-      return pageOf<T>(response, response.nextPageToken, this.#numbers);
-    });
+  query<T = Item>(query: Query, options: QueryOptions = {}): Promise<Page<T>> {
+    return this.#reads.query<T>(query, options, null);
   }
 
   /** Returns every page, from the first or from `resumeToken`, as the service reads them. */
   pages<T = Item>(query: Query, options: StreamOptions = {}): PageStream<T> {
-    checkOptions("pages", options);
-    const spec = querySpec(query);
-    const request = create(StreamQueryRequestSchema, {
-      query: spec,
-      pageSize: int32("pageSize", options.pageSize),
-      resumeToken: text("resumeToken", options.resumeToken),
-    });
-    request.cache = cacheMessage(options.cache);
-    request.total = totalMessage(options.total);
-    return new PageStream<T>({
-      connection: this.#connection,
-      request,
-      budget: checkedBudget(options.budget),
-      options,
-      numbers: this.#numbers,
-      affinity: (operation) => this.#affinityOf(operation, spec),
-      open: (rest, rpc) => this.#queries.streamQuery(rest, rpc),
-    });
+    return this.#reads.pages<T>(query, options, null);
   }
 
   /** Returns every item, from the first or from `resumeToken`, as the service reads them. */
@@ -130,55 +69,29 @@ export class QueryClient {
    *
    * A count costs as much as reading the items. Only a `budget` ends it early, with a token.
    */
-  async count(query: Query, options: CountOptions = {}): Promise<Count> {
-    checkOptions("count", options);
-    const spec = querySpec(query);
-    const budget = checkedBudget(options.budget);
-    const request = create(CountItemsRequestSchema, {
-      query: spec,
-      pageToken: text("pageToken", options.pageToken),
-    });
-    request.cache = cacheMessage(options.cache);
-    request.total = totalMessage(options.upTo);
-    return this.#connection.run(options, async (operation) => {
-      const affinity = await this.#affinityOf(operation, spec);
-      const call = (one: typeof request, progress: string) =>
-        this.#connection.unary(operation, (rpc) => this.#queries.countItems(one, rpc), affinity, progress);
-      return countAll(operation, call, request, budget);
-    });
+  count(query: Query, options: CountOptions = {}): Promise<Count> {
+    return this.#reads.count(query, options, null);
   }
 
   /** Returns the item of each primary key. There may be any number of keys, the same one more than once. */
-  async get<T = Item>(table: string, keys: Iterable<Key>, options: GetOptions = {}): Promise<FoundItems<T>> {
-    checkOptions("get", options);
-    const messages = keyMessages(keys);
-    const request = create(BatchGetItemsRequestSchema, {
-      table: text("table", table),
-      projection: texts("projection", options.projection),
-      consistency: consistency(options.consistent),
-    });
-    request.cache = cacheMessage(options.cache);
-    return this.#connection.run(options, async (operation) => {
-      const affinity = await this.#affinityOfKey(operation, table, messages[0]);
-      const call = (one: typeof request, progress: string) =>
-        this.#connection.unary(operation, (rpc) => this.#queries.batchGetItems(one, rpc), affinity, progress);
-      return getAll<T>(this.#connection, operation, call, request, messages, this.#numbers);
-    });
+  get<T = Item>(table: string, keys: Iterable<Key>, options: GetOptions = {}): Promise<FoundItems<T>> {
+    return this.#reads.get<T>(table, keys, options);
+  }
+
+  /**
+   * Returns a session: its reads show its user's own writes, and never go back in time.
+   *
+   * `token` is that of an earlier session, perhaps in another process, from which this one continues.
+   *
+   * @throws TypeError or RangeError if it is not the token of a session.
+   */
+  session(token?: string): Session {
+    return new Session(this.#reads, new SessionState(token));
   }
 
   /** Returns the plan of a query without reading items. */
-  async explain(query: Query, options: CallOptions = {}): Promise<Explanation> {
-    checkOptions("call", options);
-    const spec = querySpec(query);
-    return this.#connection.run(options, async (operation) => {
-      const affinity = await this.#affinityOf(operation, spec);
-      const call = this.#connection.unary(
-        operation,
-        (rpc) => this.#queries.explainQuery({ query: spec }, rpc),
-        affinity,
-      );
-      return explanationOf(await call);
-    });
+  explain(query: Query, options: CallOptions = {}): Promise<Explanation> {
+    return this.#reads.explain(query, options);
   }
 
   /** Returns the tables that the credential grants, by name. */
@@ -188,7 +101,7 @@ export class QueryClient {
       listAll((pageToken, progress) =>
         this.#connection.unary(
           operation,
-          (rpc) => this.#catalog.listTables({ pageToken }, rpc),
+          (rpc) => this.#reads.catalog.listTables({ pageToken }, rpc),
           null,
           progress,
         ),
@@ -201,7 +114,7 @@ export class QueryClient {
     checkOptions("call", options);
     const table = text("name", name);
     return this.#connection.run(options, async (operation) => {
-      const response = await this.#describe(operation, table);
+      const response = await this.#reads.describe(operation, table);
       return tableOf(response.table ?? create(TableSchema));
     });
   }
@@ -210,34 +123,5 @@ export class QueryClient {
   close(): void {
     this.#connection.close();
     this.#onClose();
-  }
-
-  #describe(operation: Operation, table: string) {
-    return this.#connection.unary(operation, (rpc) => this.#catalog.getTable({ table }, rpc));
-  }
-
-  async #affinityOf(operation: Operation, spec: QuerySpec): Promise<string | null> {
-    if (!this.#hasAffinity) return null;
-    return affinityKey(spec.table, queryText(spec, await this.#partition(operation, spec.table)));
-  }
-
-  async #affinityOfKey(operation: Operation, table: string, key: ItemMessage | undefined): Promise<string | null> {
-    if (!this.#hasAffinity || key === undefined) return null;
-    return affinityKey(table, getText(key, await this.#partition(operation, table)));
-  }
-
-  /** Returns a table's partition key, after one call for each table. If it fails, the next read tries again. */
-  async #partition(operation: Operation, table: string): Promise<string | null> {
-    const known = this.#partitions.get(table);
-    if (known !== undefined) return known;
-    try {
-      const response = await this.#describe(operation, table);
-      const partition = partitionAttribute(response.table?.key);
-      this.#partitions.set(table, partition);
-      return partition;
-    } catch (error) {
-      if (error instanceof QueryError) return null;
-      throw error;
-    }
   }
 }

@@ -2,6 +2,7 @@
 
 import type { Operation } from "./connection.js";
 import { noProgress, QueryError } from "./errors.js";
+import type { OperationTokens } from "./freshness.js";
 import { TotalRelation } from "./gen/dynamodb_processor/v1/query_pb.js";
 import type { CountItemsRequest, CountItemsResponse } from "./gen/dynamodb_processor/v1/query_service_pb.js";
 import { budgetAfter, budgetMessage, type Budget } from "./options.js";
@@ -34,6 +35,8 @@ export interface Count {
   readonly cache: CacheInfo;
   /** When counting began; `null` if nothing was read. */
   readonly readTime: Date | null;
+  /** For `notBeforeToken` of later calls. */
+  readonly freshnessToken: string;
 }
 
 /** Makes one call of the count; `progress` says how far it came. */
@@ -49,6 +52,7 @@ export async function countAll(
   call: CountCall,
   request: CountItemsRequest,
   budget: Budget | undefined,
+  tokens: OperationTokens,
 ): Promise<Count> {
   const { deadline } = operation;
   const idleCalls = new IdleCalls();
@@ -80,6 +84,7 @@ export async function countAll(
         stats,
         cache: cacheOf(response.cache),
         readTime,
+        freshnessToken: tokens.text,
       };
     }
     if (before === token) throw noProgress("a count returned the token of its own request");

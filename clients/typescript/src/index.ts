@@ -26,6 +26,7 @@ export type {
 export type { CacheInfo, CacheStatus, Page, PageEnd, PageStats, Total } from "./pages.js";
 export type { Query } from "./query.js";
 export type { ResumePolicy } from "./resume.js";
+export type { Session } from "./session.js";
 export type { PageStream } from "./streams.js";
 export type { Index, IndexKind, KeyAttribute, KeySchema, KeyType, Table, TableSummary } from "./tables.js";
 export { binary, numberSet, type InputValue, type Item, type NumberForm, type Value } from "./values.js";

@@ -27,6 +27,11 @@ export class ItemStream<T = Item> implements AsyncIterableIterator<T> {
     return this.#left > 0 ? this.#beforePage : this.#pages.resumeToken;
   }
 
+  /** For `notBeforeToken` of later calls, as that of `PageStream`. */
+  get freshnessToken(): string {
+    return this.#pages.freshnessToken;
+  }
+
   /** The cost of the stream so far, over all its calls. */
   get stats(): PageStats {
     return this.#pages.stats;

@@ -1,8 +1,8 @@
 /** The options of calls, and their messages. */
 
 import { create } from "@bufbuild/protobuf";
-import { DurationSchema, type Duration } from "@bufbuild/protobuf/wkt";
-import { checkProperties, choice, integer, positive, shown } from "./checks.js";
+import { DurationSchema, timestampFromMs, type Duration } from "@bufbuild/protobuf/wkt";
+import { checkProperties, choice, integer, positive, shown, text, validTime } from "./checks.js";
 import {
   BudgetSchema,
   CacheMode,
@@ -42,6 +42,10 @@ export interface CachePolicy {
   readonly mode?: "default" | "bypass" | "refresh" | "only-if-cached" | undefined;
   /** Maximum age of a cached answer in milliseconds. Default: the table's own limit. */
   readonly maxStalenessMs?: number | undefined;
+  /** The answer shows every write that was finished before this time. */
+  readonly notBefore?: Date | undefined;
+  /** The `freshnessToken` of an earlier answer: this one shows nothing older. Dots join several. */
+  readonly notBeforeToken?: string | undefined;
 }
 
 /** The options of calls that return items or a count. */
@@ -149,14 +153,17 @@ export function budgetAfter(budget: Budget, spent: PageStats, elapsedMs: number)
 /** Returns a cache policy as a message. Throws TypeError or RangeError if it is none. */
 export function cacheMessage(policy: CachePolicy | undefined): CachePolicyMessage | undefined {
   if (policy === undefined) return undefined;
-  checkProperties("cache", policy, ["mode", "maxStalenessMs"]);
-  const message = create(CachePolicySchema);
+  checkProperties("cache", policy, ["mode", "maxStalenessMs", "notBefore", "notBeforeToken"]);
+  const message = create(CachePolicySchema, { notBeforeToken: text("cache.notBeforeToken", policy.notBeforeToken) });
   const mode = choice("cache.mode", policy.mode, CACHE_MODE_NAMES);
   if (mode !== undefined) message.mode = CACHE_MODES[mode];
   if (policy.maxStalenessMs !== undefined) {
     const age = policy.maxStalenessMs;
     if (age !== 0) positive("cache.maxStalenessMs", age);
     message.maxStaleness = duration(age);
+  }
+  if (policy.notBefore !== undefined) {
+    message.notBefore = timestampFromMs(validTime("cache.notBefore", policy.notBefore));
   }
   return message;
 }

@@ -72,6 +72,8 @@ export interface Page<T = Item> {
   readonly readTime: Date | null;
   /** The number of items that the whole query matches; `null` if not requested. */
   readonly total: Total | null;
+  /** For `notBeforeToken` of later calls. In a stream it covers the pages before as well. */
+  readonly freshnessToken: string;
 }
 
 /** The cost of nothing. */
@@ -93,6 +95,7 @@ interface PageMessage {
   cache?: CacheInfoMessage | undefined;
   readTime?: Timestamp | undefined;
   total?: TotalMessage | undefined;
+  freshnessToken: string;
 }
 
 /** Returns a page by its message and its token. */
@@ -105,6 +108,7 @@ export function pageOf<T>(message: PageMessage, token: string, numbers: NumberFo
     cache: cacheOf(message.cache),
     readTime: timeOf(message.readTime),
     total: totalOf(message.total),
+    freshnessToken: message.freshnessToken,
   };
 }
 

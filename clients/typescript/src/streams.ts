@@ -4,6 +4,7 @@ import { create } from "@bufbuild/protobuf";
 import type { CallOptions as RpcOptions } from "@connectrpc/connect";
 import type { Connection, Operation } from "./connection.js";
 import { noProgress, QueryError } from "./errors.js";
+import type { OperationTokens } from "./freshness.js";
 import {
   StreamQueryRequestSchema,
   type StreamQueryRequest,
@@ -25,6 +26,7 @@ const EXPIRED = "BEARER_TOKEN_EXPIRED";
 export interface StreamParts {
   readonly connection: Connection;
   readonly request: StreamQueryRequest;
+  readonly tokens: OperationTokens;
   readonly budget: Budget | undefined;
   readonly options: CallOptions;
   readonly numbers: NumberForm;
@@ -74,6 +76,11 @@ export class PageStream<T = Item> implements AsyncIterableIterator<Page<T>> {
    */
   get resumeToken(): string {
     return this.#resumeToken;
+  }
+
+  /** For `notBeforeToken` of later calls; `""` before the first page. It covers all pages so far. */
+  get freshnessToken(): string {
+    return this.#parts.tokens.text;
   }
 
   /** The cost of the stream so far, over all its calls. */
@@ -146,7 +153,7 @@ export class PageStream<T = Item> implements AsyncIterableIterator<Page<T>> {
 
   /** Sends the request for the rest; returns `null` if the stream was left before that. */
   async #open(operation: Operation): Promise<AsyncIterator<StreamQueryResponse> | null> {
-    const { connection, request, budget, affinity, open } = this.#parts;
+    const { connection, request, tokens, budget, affinity, open } = this.#parts;
     const headers = await connection.headers(await affinity(operation));
     if (this.#isOver) return null;
     const options = operation.requestOptions(headers);
@@ -155,6 +162,8 @@ export class PageStream<T = Item> implements AsyncIterableIterator<Page<T>> {
     this.#hasProgressed = false;
     const rest = create(StreamQueryRequestSchema, { ...request, resumeToken: this.#resumeToken });
     rest.budget = budgetMessage(left ?? budget);
+    tokens.refresh();
+    rest.cache = tokens.policy();
     if (this.#total !== null) rest.total = undefined; // a resumption does not count again
     this.#call = open(rest, options)[Symbol.asyncIterator]();
     return this.#call;
@@ -165,6 +174,7 @@ export class PageStream<T = Item> implements AsyncIterableIterator<Page<T>> {
     if (message.last) await this.#readStatus(operation);
     this.#checkProgress(operation, message, page.stats);
     this.#total ??= page.total;
+    this.#parts.tokens.record(message.freshnessToken);
     if (!this.#hasBegun) this.#parts.connection.throttle.record(true);
     this.#hasBegun = true;
     this.#resumeToken = message.resumeToken;
@@ -175,7 +185,7 @@ export class PageStream<T = Item> implements AsyncIterableIterator<Page<T>> {
       this.#isOver ||= !isCut || this.#isBudgetSpent(operation);
       this.#idleCalls.record(this.#hasProgressed || this.#isOver);
     }
-    return page.total === this.#total ? page : { ...page, total: this.#total };
+    return { ...page, total: this.#total, freshnessToken: this.freshnessToken };
   }
 
   /** Reads the status behind the last message: without it the server would see a cancellation. */
@@ -219,6 +229,7 @@ export class PageStream<T = Item> implements AsyncIterableIterator<Page<T>> {
       this.#isOver = true; // It broke after the last item.
       return;
     }
+    if (this.#parts.tokens.replaceUnreadable(error)) return;
     this.#attempt += 1;
     if (!(await this.#mayContinue(operation, error))) throw error;
     this.#resumptions += this.#hasBegun ? 1 : 0;

@@ -1,7 +1,7 @@
 /** Makes the calls of the conformance kit (tests/cases/contract) and compares the results. */
 
 import { fromJson, type DescMessage, type JsonObject, type JsonValue, type MessageShape } from "@bufbuild/protobuf";
-import { durationMs, type Duration } from "@bufbuild/protobuf/wkt";
+import { durationMs, timestampDate, type Duration } from "@bufbuild/protobuf/wkt";
 import { createClient, type Transport } from "@connectrpc/connect";
 import { queryError } from "../src/errors.js";
 import { GetTableRequestSchema } from "../src/gen/dynamodb_processor/v1/catalog_service_pb.js";
@@ -13,6 +13,7 @@ import {
   QueryRequestSchema,
   QueryService,
   StreamQueryRequestSchema,
+  type BatchGetItemsRequest,
   type CountItemsRequest,
   type QueryRequest,
   type StreamQueryRequest,
@@ -28,9 +29,12 @@ import {
   type FoundItems,
   type InputValue,
   type Item,
+  type ItemStream,
   type Page,
+  type PageStream,
   type Query,
   type QueryClient,
+  type Session,
   type Table,
   type TableSummary,
   type Total,
@@ -50,6 +54,7 @@ export interface Case {
   readonly resume?: boolean;
   readonly repeat?: number;
   readonly raw?: boolean;
+  readonly session?: boolean;
 }
 
 /** The server's callers and expired tokens. */
@@ -76,10 +81,15 @@ interface Collected {
   readonly items: Item[];
   readonly token: string;
   readonly total: Total | null;
+  readonly freshnessToken: string;
 }
+
+/** The methods that a client and a session share. */
+type Reads = Pick<QueryClient, "query" | "pages" | "stream" | "count"> | Session;
 
 const CASE_FIELDS = [
   "name", "call", "request", "expect", "caller", "timeout", "tokenFrom", "follow", "resume", "repeat", "raw",
+  "session",
 ];
 
 /** Runs every case, one after the other: some say how an earlier one was cached. */
@@ -108,9 +118,11 @@ class Runner {
 
   async run(one: Case): Promise<void> {
     for (const field of Object.keys(one)) check(CASE_FIELDS.includes(field), `unknown field ${field}`);
+    const client = this.#client(one);
+    const reads = one.session === true ? client.session() : client;
     let outcome: unknown;
     try {
-      for (let left = one.repeat ?? 1; left > 0; left -= 1) outcome = await this.#call(one);
+      for (let left = one.repeat ?? 1; left > 0; left -= 1) outcome = await this.#call(one, client, reads);
     } catch (error) {
       outcome = error;
     }
@@ -133,9 +145,8 @@ class Runner {
     return client;
   }
 
-  async #call(one: Case): Promise<unknown> {
+  async #call(one: Case, client: QueryClient, reads: Reads): Promise<unknown> {
     if (one.raw === true) return this.#callRaw(one);
-    const client = this.#client(one);
     const options = one.timeout === undefined ? {} : { timeoutMs: one.timeout * 1000 };
     switch (one.call) {
       case "tables":
@@ -152,11 +163,11 @@ class Runner {
         return client.get(table, keys, { projection, consistent, cache: limits(request).cache, ...options });
       }
       case "count":
-        return this.#count(one, client, options);
+        return this.#count(one, reads, options);
       case "query":
-        return this.#query(one, client, options);
+        return this.#query(one, reads, options);
       default:
-        return this.#collect(one, client, options);
+        return this.#collect(one, reads, options);
     }
   }
 
@@ -173,7 +184,7 @@ class Runner {
     }
   }
 
-  async #count(one: Case, client: QueryClient, options: object): Promise<Count> {
+  async #count(one: Case, client: Reads, options: object): Promise<Count> {
     const request = read(CountItemsRequestSchema, one);
     const upTo = request.total?.mode === TotalMode.BOUNDED ? Number(request.total.upTo) : undefined;
     let pageToken = this.#token(one) ?? request.pageToken;
@@ -185,7 +196,7 @@ class Runner {
     }
   }
 
-  async #query(one: Case, client: QueryClient, options: object): Promise<Collected> {
+  async #query(one: Case, client: Reads, options: object): Promise<Collected> {
     const request = read(QueryRequestSchema, one);
     const pages: Page[] = [];
     let pageToken = this.#token(one) ?? request.pageToken;
@@ -194,10 +205,11 @@ class Runner {
       pages.push(await client.query(query, { pageToken, ...pageOptions(request), ...options }));
       pageToken = pages.at(-1)!.nextPageToken;
     } while (pageToken !== "" && one.follow === true);
-    return { pages, items: pages.flatMap((page) => page.items), token: pageToken, total: pages.at(-1)!.total };
+    const { total, freshnessToken } = pages.at(-1)!;
+    return { pages, items: pages.flatMap((page) => page.items), token: pageToken, total, freshnessToken };
   }
 
-  async #collect(one: Case, client: QueryClient, options: object): Promise<Collected> {
+  async #collect(one: Case, client: Reads, options: object): Promise<Collected> {
     const request = read(StreamQueryRequestSchema, one);
     const resumeToken = this.#token(one) ?? request.resumeToken;
     const query = queryOf(one, request.query);
@@ -208,11 +220,11 @@ class Runner {
       const stream = client.pages(query, all);
       for await (const page of stream) pages.push(page);
       items.push(...pages.flatMap((page) => page.items));
-      return { pages, items, token: stream.resumeToken, total: stream.total };
+      return { pages, items, ...stateOf(stream) };
     }
     const stream = client.stream(query, all);
     for await (const item of stream) items.push(item);
-    return { pages, items, token: stream.resumeToken, total: stream.total };
+    return { pages, items, ...stateOf(stream) };
   }
 
   async #checkResumption(one: Case, { pages }: Collected): Promise<void> {
@@ -241,6 +253,11 @@ class Runner {
   #token(one: Case): string | undefined {
     return one.tokenFrom === undefined ? undefined : this.server.tokens[one.tokenFrom];
   }
+}
+
+/** Returns the state of a stream after its last result. */
+function stateOf({ resumeToken, total, freshnessToken }: PageStream | ItemStream) {
+  return { token: resumeToken, total, freshnessToken };
 }
 
 function read<S extends DescMessage>(schema: S, one: Case): MessageShape<S> {
@@ -285,7 +302,12 @@ function limits({ budget, cache }: QueryRequest | StreamQueryRequest | CountItem
       maxReadUnits: budget.maxReadUnits,
       maxDurationMs: milliseconds(budget.maxDuration),
     },
-    cache: cache && { mode: MODES[cache.mode], maxStalenessMs: milliseconds(cache.maxStaleness) },
+    cache: cache && {
+      mode: MODES[cache.mode],
+      maxStalenessMs: milliseconds(cache.maxStaleness),
+      notBefore: cache.notBefore && timestampDate(cache.notBefore),
+      notBeforeToken: cache.notBeforeToken,
+    },
   };
 }
 
@@ -386,6 +408,7 @@ const CHECKS: Record<string, Check> = {
   indexUsed: (expected, { pages }: Collected) => same(pages.at(-1)!.stats.indexUsed, expected, "index"),
   cache: (expected: string[], { pages }: Collected) =>
     check(expected.includes(pages.at(-1)!.cache.status), `cache status ${pages.at(-1)!.cache.status}`),
+  freshness: (expected, { freshnessToken }: Collected | Count) => same(freshnessToken !== "", expected, "freshness"),
   total: (expected, { total }: Collected) => same(total, expected, "total"),
   count: (expected, { value, exact }: Count) => same({ value, exact }, expected, "count"),
   results: (expected: (JsonObject | null)[], { items }: FoundItems) =>
