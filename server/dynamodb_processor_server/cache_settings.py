@@ -107,8 +107,8 @@ class CacheSettings(BaseModel):
     stream_delay: Annotated[float, duration(0, 60)] = Field(
         2.0,
         description="Seconds after a write within which DynamoDB is assumed to show its record in "
-        "the table's stream, 0 to 60. DynamoDB states no bound. Replicas claim to know "
-        "of all writes before a time only when the stream has been read this much later.",
+        "the table's stream, 0 to 60. DynamoDB states no bound. A cached page that is older than a "
+        "caller's `not_before` is served only when the stream has been read this much later.",
     )
 
     def quarantine(self) -> Quarantine:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Final
 
 from prometheus_client import CollectorRegistry
 
@@ -41,8 +40,6 @@ from dynamodb_processor_server.settings import Settings
 from dynamodb_processor_server.wiring.redis import Limits, share_caches, share_leases
 from dynamodb_processor_server.wiring.secrets import Secrets
 from dynamodb_processor_server.wiring.tracing import Instrumentation
-
-_CLOCK_SKEW: Final = 0.5  # seconds by which the clocks of two replicas may differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +82,7 @@ async def open_read_path(
     )
     store = PageStore(settings.cache_max_bytes, time.time)
     generations = Generations()
-    progress = TableProgress(_CLOCK_SKEW)
+    progress = TableProgress(settings.cache_clock_skew)
     admission = Admission(settings.max_concurrent_reads, settings.admission_queue)
     shared = share_caches(settings, secrets, generations, progress, registry, stack)
     pages = DynamoDBReader(
@@ -102,6 +99,7 @@ async def open_read_path(
         settings.quarantine(),
         shared.pages,
         coalescing_timeout=settings.coalescing_timeout,
+        followed_until=lambda plan: progress.until(plan.table, plan.path),
     )
     stack.push_async_callback(reader.close)
     item_cache = ItemCache(
