@@ -20,7 +20,6 @@ from dynamodb_processor.v1.query_pb2 import (
     QuerySpec,
     TotalOptions,
 )
-from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
 from tests.rpc.data import ULRIKE, VIKTOR, events_catalog
 from tests.support.access import token_keys
 from tests.support.running import Service, make_key, open_service, query_spec, refusal_of
@@ -183,16 +182,6 @@ async def test_what_is_no_bound_is_refused(fleet: Service, policy: CachePolicy) 
         assert violation.field == f"cache.{policy.ListFields()[0][0].name}"
     for seconds in (-62_135_596_800, 253_402_300_799):
         await fleet.query(spec, cache=CachePolicy(not_before=Timestamp(seconds=seconds)))
-
-
-async def test_gets_refuse_bounds(fleet: Service) -> None:
-    """A bound must not be ignored; the error says what to ask for instead."""
-    token = (await fleet.query(new_query())).freshness_token
-    key = Item(attributes={"user_id": AttributeValue(s=VIKTOR), "at": AttributeValue(n="1")})
-    with pytest.raises(grpc.aio.AioRpcError, match="CONSISTENCY_STRONG") as caught:
-        await fleet.get("events", [key], cache=after(token))
-    (violation,) = refusal_of(caught.value).details["BadRequest"].field_violations
-    assert violation.field == "cache.not_before_token"
 
 
 async def test_a_page_token_is_no_freshness_token(fleet: Service) -> None:

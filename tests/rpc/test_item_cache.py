@@ -11,6 +11,7 @@ import grpc
 import pytest
 import pytest_asyncio
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from dynamodb_processor.v1.cache_service_pb2 import GetCacheStatsRequest
 from dynamodb_processor.v1.query_pb2 import (
@@ -27,7 +28,15 @@ from tests.rpc.data import event, events_catalog, events_schema
 from tests.rpc.logged import Logged
 from tests.rpc.violating import refusal
 from tests.support.dynamodb import create_table, open_client, put_items
-from tests.support.running import Service, eventually, make_key, open_service, refusal_of, refused
+from tests.support.running import (
+    Service,
+    eventually,
+    make_key,
+    open_service,
+    query_spec,
+    refusal_of,
+    refused,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -239,3 +248,53 @@ async def test_the_access_log_has_the_status(service: Service, put: Put, logged:
         await service.get("events", [key("logged")])
     lines = await eventually(lambda: len(found := logged.of("call")) == 2 and found)
     assert [line["cache"] for line in lines] == ["MISS", "HIT"]
+
+
+async def test_a_caller_sees_the_writes_before_a_time(service: Service, put: Put) -> None:
+    """An older item is read anew, consistently; then it is cached for that time as well."""
+    put("since", 1, note={"S": "old"})
+    keys = [key("since")]
+    first = await service.get("events", keys)
+    put("since", 1, note={"S": "new"})
+    assert notes(await service.get("events", keys)) == ["old"]
+    now = Timestamp()
+    now.GetCurrentTime()
+    since = CachePolicy(not_before=now)
+    fresh = await service.get("events", keys, cache=since)
+    assert (status(fresh), notes(fresh)) == ("MISS", ["new"])
+    assert fresh.stats.read_units == 1  # twice an eventual one
+    assert status(await service.get("events", keys, cache=since)) in ("HIT", "MISS")
+    assert notes(await service.get("events", keys)) == ["new"]
+    assert first.freshness_token
+
+
+async def test_tokens_of_gets_and_queries_hold_for_each_other(service: Service, put: Put) -> None:
+    """No read with the token of an earlier answer shows older data, whatever the method."""
+    put("tokens", 1, note={"S": "old"})
+    keys = [key("tokens")]
+    spec = query_spec("events", "user_id = 'tokens'")
+    await service.get("events", keys)
+    await service.query(spec)
+    put("tokens", 1, note={"S": "new"})
+    token = (await service.get("events", keys, cache=_REFRESH)).freshness_token
+    since = CachePolicy(not_before_token=token)
+    page = await service.query(spec, cache=since)
+    assert [item.attributes["note"].s for item in page.items] == ["new"]
+    put("tokens", 1, note={"S": "newer"})
+    token = (await service.query(spec, cache=_REFRESH)).freshness_token
+    since = CachePolicy(not_before_token=token)
+    for _ in range(2):
+        assert notes(await service.get("events", keys, cache=since)) == ["newer"]
+    hidden = await service.get("events", keys, key="low", cache=since)
+    assert notes(hidden) == [None]
+    assert hidden.freshness_token
+
+
+async def test_a_bad_bound_is_refused_with_its_field(service: Service) -> None:
+    """A token that is none of ours is refused for gets as for queries."""
+    request = BatchGetItemsRequest(
+        table="events", keys=[key("bad")], cache=CachePolicy(not_before_token="x")
+    )
+    for _ in range(2):  # planned, and remembered
+        assert (await refusal(service, request)).fields == ["cache.not_before_token"]
+        await service.get("events", [key("bad")])

@@ -19,11 +19,13 @@ class FoundItems(list["Item | None"]):
         read_time: When the oldest items of the first call were read, in UTC; `None` if no item was
             read.
         cache: The source of the items of the first call; `None` if there was none.
+        freshness_token: For `CachePolicy.not_before_token` of later calls. It covers all calls.
     """
 
     stats: PageStats = PageStats()
     read_time: datetime | None = None
     cache: CacheInfo | None = None
+    freshness_token: str = ""
 
 
 def key_message(key: Mapping[str, Value]) -> ItemMessage:

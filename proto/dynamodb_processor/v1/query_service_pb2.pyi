@@ -446,6 +446,11 @@ class BatchGetItemsResponse(_message.Message):
     STATS_FIELD_NUMBER: _builtins.int
     READ_TIME_FIELD_NUMBER: _builtins.int
     CACHE_FIELD_NUMBER: _builtins.int
+    FRESHNESS_TOKEN_FIELD_NUMBER: _builtins.int
+    freshness_token: _builtins.str
+    """A value for `CachePolicy.not_before_token` of later calls. It stands for this answer, and for the
+    bounds that this call had.
+    """
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___GetResult]:
         """One result for each key, in the order of the request."""
@@ -471,10 +476,11 @@ class BatchGetItemsResponse(_message.Message):
         stats: _query_pb2.PageStats | None = ...,
         read_time: _timestamp_pb2.Timestamp | None = ...,
         cache: _query_pb2.CacheInfo | None = ...,
+        freshness_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "read_time", b"read_time", "stats", b"stats"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "read_time", b"read_time", "results", b"results", "stats", b"stats"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "freshness_token", b"freshness_token", "read_time", b"read_time", "results", b"results", "stats", b"stats"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Hashable, Iterable
+from dataclasses import replace
 from math import inf
 from typing import Final
 
@@ -16,6 +17,7 @@ from dynamodb_processor_server.cache.item_shapes import (
     Encode,
     ItemShape,
     ItemShapes,
+    ItemTimes,
     item_tags,
 )
 from dynamodb_processor_server.cache.page_store import PageStore
@@ -29,6 +31,10 @@ from dynamodb_processor_server.reader import CacheMode, CachePolicy
 from dynamodb_processor_server.snapshot import Generation, GenerationSnapshot
 
 _JITTER: Final = 0.05  # an item lives up to this share shorter, so that items do not expire at once
+
+
+def _never_followed(_table: Table) -> float:
+    return -inf
 
 
 class ItemCache:
@@ -46,6 +52,9 @@ class ItemCache:
         shared: The cache of all replicas, while whose invalidations are late nothing is served.
         now: Returns seconds since the epoch.
         jitter: Returns a number from 0 to 1.
+        followed_until: Returns the time up to which every write to a table is known to have
+            reached the cached items, by its stream; -inf if that is not known.
+        clock_skew: Seconds by which the clocks of two replicas may differ.
     """
 
     def __init__(
@@ -58,6 +67,8 @@ class ItemCache:
         shared: SharedPageCache | None = None,
         now: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
+        followed_until: Callable[[Table], float] = _never_followed,
+        clock_skew: float = 0.0,
     ) -> None:
         self.shapes = ItemShapes()
         self.now = now
@@ -68,6 +79,8 @@ class ItemCache:
         self._quarantine = quarantine
         self._shared = shared
         self._jitter = jitter
+        self._followed_until = followed_until
+        self._clock_skew = clock_skew
         self._get: Callable[[Hashable], CachedItem | None] = store.get
 
     @property
@@ -80,28 +93,34 @@ class ItemCache:
         """Whether no invalidation of another replica can have been missed here."""
         return self._shared is None or self._shared.may_serve_local
 
-    def find(self, key: ItemKey, policy: CachePolicy) -> CachedItem | None:
+    def find(self, shape: ItemShape, key: ItemKey, policy: CachePolicy) -> CachedItem | None:
         """Return an item that a caller accepts, None if it has to be read."""
         cached = self._get(key)
         if cached is None or not self.invalidations_up_to_date:
             return None
-        staleness = policy.max_staleness
-        if staleness is not None and self.now() - cached.content.read_at > staleness:
-            return None
-        return cached
+        return cached if self._is_accepted(shape, cached, policy) else None
 
-    def find_all(self, keys: Iterable[ItemKey], policy: CachePolicy) -> list[CachedItem] | None:
+    def _is_accepted(self, shape: ItemShape, cached: CachedItem, policy: CachePolicy) -> bool:
+        """Return whether an item is as young as a caller wants, and shows what it must see."""
+        content, staleness, bound = cached.content, policy.max_staleness, policy.not_before
+        if staleness is not None and self.now() - content.read_at > staleness:
+            return False
+        if bound is None or content.shows_until >= bound:
+            return True
+        return self._followed_until(shape.table) >= bound
+
+    def find_all(
+        self, shape: ItemShape, keys: Iterable[ItemKey], policy: CachePolicy
+    ) -> list[CachedItem] | None:
         """Return all of some items, None if one of them has to be read."""
         if not self.serves(policy) or not self.invalidations_up_to_date:
             return None
         found: list[CachedItem] | None = self._store.get_all(keys)
         if found is None:
             return None
-        staleness = policy.max_staleness
-        if staleness is not None:
-            oldest = self.now() - staleness
-            if any(cached.content.read_at < oldest for cached in found):
-                return None
+        is_limited = policy.max_staleness is not None or policy.not_before is not None
+        if is_limited and not all(self._is_accepted(shape, cached, policy) for cached in found):
+            return None
         return found
 
     def serves(self, policy: CachePolicy) -> bool:
@@ -117,10 +136,19 @@ class ItemCache:
         return snapshot.is_past_quarantine(0.0 if consistent else self.quarantine)
 
     def content(
-        self, shape: ItemShape, item: WireItem | None, read_at: float, read_until: float
+        self, shape: ItemShape, item: WireItem | None, times: ItemTimes
     ) -> ItemContent | None:
         """Return an item that was read, as it is cached; None if it cannot be cached."""
-        return shape.content(item, self._encode, read_at, read_until)
+        return shape.content(item, self._encode, times)
+
+    def shown_by(self, read_at: float, *, consistent: bool) -> float:
+        """Return the time up to which a read that begins at a time shows every write."""
+        return read_at if consistent else read_at - self.quarantine
+
+    def needs_consistent_read(self, policy: CachePolicy) -> bool:
+        """Return whether an eventual read that begins now may lack what the caller must see."""
+        bound = policy.not_before
+        return bound is not None and self.shown_by(self.now(), consistent=False) < bound
 
     def put(
         self, shape: ItemShape, key: ItemKey, content: ItemContent, snapshot: GenerationSnapshot
@@ -131,8 +159,13 @@ class ItemCache:
     def adopt(
         self, shape: ItemShape, key: ItemKey, found: ExpiringItem, snapshot: GenerationSnapshot
     ) -> float | None:
-        """Store an item of the shared cache; return when it expires, None if it was not stored."""
-        return self._store_entry(shape, key, found.content, found.expires, snapshot.generations)
+        """Store an item of the shared cache; return when it expires, None if it was not stored.
+
+        The clock of the replica that has read it may be slow.
+        """
+        content = found.content
+        content = replace(content, read_until=content.read_until + self._clock_skew)
+        return self._store_entry(shape, key, content, found.expires, snapshot.generations)
 
     def expiry(self, shape: ItemShape, content: ItemContent) -> float:
         """Return when an item expires."""

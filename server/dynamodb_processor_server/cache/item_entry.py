@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Hashable
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar, Final, TypeAlias
 
 from dynamodb_processor_server.cache.page_store import TableCacheStats
@@ -31,6 +32,8 @@ class ItemContent:
         valid_until: When the item passes its time to live, None if it does not.
         sequence: The sequence number of the stream record that the item comes from; 0 for an item
             that was read.
+        shows_until: Every write that was finished before this time is shown; -inf for an item of a
+            stream record, as later records may be still to come, and of another replica.
     """
 
     message: bytes | None
@@ -39,6 +42,7 @@ class ItemContent:
     read_until: float
     valid_until: float | None = None
     sequence: int = 0
+    shows_until: float = -inf
 
 
 @dataclass(frozen=True, slots=True)

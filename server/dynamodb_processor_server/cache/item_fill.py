@@ -9,7 +9,7 @@ from typing import NamedTuple
 from dynamodb_processor_server.batch_reader import BatchGetRequest, ItemReader
 from dynamodb_processor_server.cache.item_cache import ItemCache
 from dynamodb_processor_server.cache.item_entry import ItemContent, ItemKey
-from dynamodb_processor_server.cache.item_shapes import ItemShape
+from dynamodb_processor_server.cache.item_shapes import ItemShape, ItemTimes
 from dynamodb_processor_server.cache.item_sharing import ItemSharing, SharedFill
 from dynamodb_processor_server.cache.shared_items import ExpiringItem
 from dynamodb_processor_server.query.expression.values import WireItem
@@ -104,7 +104,12 @@ class ItemFill:
         caller: Caller,
         fill: SharedFill | None,
     ) -> ReadItems:
-        """Read items: those in quarantine consistently, where that shows every write."""
+        """Read items: those in quarantine consistently, where that shows every write.
+
+        A bound of the caller on their freshness makes all reads consistent, if it needs that.
+        """
+        if self._cache.needs_consistent_read(options.cache):
+            return await self._read_group(wanted, indexes, options, caller, fill, consistent=True)
         replicated = wanted.request.table.schema.replicated
         strong = [] if replicated else [i for i in indexes if i in wanted.in_quarantine]
         weak = [index for index in indexes if index not in strong]
@@ -142,13 +147,14 @@ class ItemFill:
         result = await self._items.get_items(
             replace(request, keys=keys, consistent=consistent, rule=None), options, caller
         )
-        ended = cache.now()
+        shown = cache.shown_by(result.read_at, consistent=consistent)
+        times = ItemTimes(result.read_at, cache.now(), shown)
         items: dict[ItemKey, ReadItem] = {}
         stored: dict[int, ExpiringItem] = {}
         for number, item in result.items.items():
             index = indexes[number]
             key, snapshot, expires = wanted.keys[index], wanted.snapshots[index], None
-            content = cache.content(shape, item, result.read_at, ended)
+            content = cache.content(shape, item, times)
             if content is not None and cache.is_past_quarantine(snapshot, consistent=consistent):
                 expires = cache.put(shape, key, content, snapshot)
                 if expires is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 from typing import Final
 
@@ -55,7 +56,7 @@ class CachingItemReader:
         messages: dict[int, bytes | None] = {}
         read_at = expires = inf
         for index, key in enumerate(request.keys):
-            cached = cache.find(shape.key(key), policy)
+            cached = cache.find(shape, shape.key(key), policy)
             if cached is None:
                 continue
             content = cached.content
@@ -80,6 +81,8 @@ class CachingItemReader:
         if policy.mode is CacheMode.BYPASS or not cache.is_cached(request):
             if only_if_cached:
                 raise _not_cached()
+            if cache.needs_consistent_read(policy):
+                request = replace(request, consistent=True)
             return await self._items.get_items(request, options, caller)
         shape = cache.shapes.of(request)
         answer = Answer(request.rule)
@@ -107,7 +110,7 @@ class CachingItemReader:
         self, answer: Answer, index: int, shape: ItemShape, key: ItemKey, policy: CachePolicy
     ) -> bool:
         """Add a cached item to an answer; return whether there is one."""
-        cached = self._cache.find(key, policy) if self._cache.serves(policy) else None
+        cached = self._cache.find(shape, key, policy) if self._cache.serves(policy) else None
         if cached is None:
             return False
         content = cached.content

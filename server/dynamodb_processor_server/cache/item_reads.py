@@ -113,7 +113,8 @@ class ItemReads:
         """
         wanted = self._wanted(request, shape, missing)
         shares, now = options.cache.mode is CacheMode.DEFAULT, asyncio.get_running_loop().time()
-        joined = self._flights_to_join(wanted, options.cache, joins_since) if shares else {}
+        may_join = shares and options.cache.not_before is None
+        joined = self._flights_to_join(wanted, options.cache, joins_since) if may_join else {}
         for flight in joined.values():
             self._flights.join(flight)
         usage, own = NO_USAGE, [index for index in missing if index not in joined]

@@ -8,7 +8,7 @@ from typing import Final
 
 from dynamodb_processor_server.cache.item_cache import ItemCache
 from dynamodb_processor_server.cache.item_entry import CachedItem, ItemContent, ItemKey
-from dynamodb_processor_server.cache.item_shapes import ItemShape
+from dynamodb_processor_server.cache.item_shapes import ItemShape, ItemTimes
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.query.expression.values import WireItem
 from dynamodb_processor_server.query.planning.tags import Tag
@@ -38,7 +38,7 @@ class ItemChange:
         """Return the item as a shape's entry; None if it cannot be cached."""
         now = cache.now()
         item = None if self.image is None else shape.from_image(self.image, now)
-        content = cache.content(shape, item, self.created, now)
+        content = cache.content(shape, item, ItemTimes(self.created, now))
         return None if content is None else replace(content, sequence=self.sequence)
 
     def follows(self, content: ItemContent) -> bool:

@@ -7,7 +7,8 @@ in the same form. A row rule is no part of a shape: it is evaluated for each cal
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final
+from math import inf
+from typing import Final, NamedTuple
 
 from cachetools import LRUCache
 
@@ -36,6 +37,14 @@ Encode = Callable[[WireItem], bytes | None]
 Decode = Callable[[bytes], WireItem]
 
 
+class ItemTimes(NamedTuple):
+    """When an item was read, and the writes that it shows; see `ItemContent`."""
+
+    read_at: float
+    read_until: float
+    shows_until: float = -inf
+
+
 class ItemShape:
     """A part of a table's items, in one form.
 
@@ -59,26 +68,24 @@ class ItemShape:
         return self.number, *(_key_value(item[name]) for name in self._names)
 
     def content(
-        self, item: WireItem | None, encode: Encode, read_at: float, read_until: float
+        self, item: WireItem | None, encode: Encode, times: ItemTimes
     ) -> ItemContent | None:
         """Return an item that was read, as it is cached; None if it cannot be cached.
 
         The item is expanded, and has the attributes of the shape.
         """
-        if item is None:
-            return ItemContent(None, b"", read_at, read_until)
-        stored = self.table.view.stored(item)
-        attribute = self.table.config.time_to_live
-        until = None if attribute is None else expiry(stored.get(attribute), read_at)
-        source = encode(stored)
-        if source is None:
-            return None
-        if self._is_plain:
-            return ItemContent(source, b"", read_at, read_until, until)
-        message = encode(apply_projection(item, self._projection))
-        if message is None:
-            return None
-        return ItemContent(message, source, read_at, read_until, until)
+        until, message, source = None, None, b""
+        if item is not None:
+            stored = self.table.view.stored(item)
+            attribute = self.table.config.time_to_live
+            until = None if attribute is None else expiry(stored.get(attribute), times.read_at)
+            message = encode(stored)
+            if message is not None and not self._is_plain:
+                source, message = message, encode(apply_projection(item, self._projection))
+            if message is None:
+                return None
+        read_at, read_until, shown = times
+        return ItemContent(message, source, read_at, read_until, until, shows_until=shown)
 
     def from_image(self, stored: WireItem, now: float) -> WireItem | None:
         """Return the shape's part of a whole stored item, expanded; None if it is hidden now."""

@@ -68,7 +68,8 @@ class ItemSharing:
     ) -> tuple[dict[int, FoundItem], SharedFill | None]:
         """Return the items that are found, by index, and how to store the others.
 
-        `snapshots` are of the wanted items. REFRESH accepts no item, but stores some.
+        `snapshots` are of the wanted items. REFRESH and `not_before` accept no item, but store
+        some.
         """
         indexes = list(snapshots)
         keys = [request.keys[index] for index in indexes]
@@ -92,7 +93,8 @@ class ItemSharing:
     ) -> ItemLookup:
         staleness, mode = policy.max_staleness, policy.mode
         oldest = -inf if staleness is None else self._cache.now() - staleness
-        if mode is CacheMode.REFRESH:
+        # It is not known of the items of other replicas which writes they show.
+        if mode is CacheMode.REFRESH or policy.not_before is not None:
             oldest = inf
         tags = [item_tags(shape.table, key) for key in keys]
         reads = mode is not CacheMode.ONLY_IF_CACHED

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Collection
 from dataclasses import dataclass
 from typing import Final
 
 from dynamodb_processor_server.limits.call_rate import Limiter
 from dynamodb_processor_server.limits.read_units import ReadUnitLimits
+from dynamodb_processor_server.reader import Caller
 from dynamodb_processor_server.rpc.call_context import Call
 from dynamodb_processor_server.rpc.table_access import TableAccess
 
@@ -26,6 +28,13 @@ class CallBounds:
     stream_deadline: float = 3600.0
     stream_interval: float = 2.0
     max_page_bytes: int = 3_500_000
+
+
+def caller_within(call: Call, limit: float) -> Caller:
+    """Return the caller, with the time until its deadline, and `limit` seconds at most."""
+    left: float | None = call.context.time_remaining()
+    seconds = limit if left is None or left > limit else left
+    return Caller(call.caller, asyncio.get_running_loop().time() + seconds)
 
 
 @dataclass(frozen=True, slots=True)

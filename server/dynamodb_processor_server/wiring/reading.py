@@ -103,11 +103,21 @@ async def open_read_path(
     )
     stack.push_async_callback(reader.close)
     item_cache = ItemCache(
-        store, generations, exact_message, decode_item, settings.quarantine(), shared.pages
+        store,
+        generations,
+        exact_message,
+        decode_item,
+        settings.quarantine(),
+        shared.pages,
+        clock_skew=settings.cache_clock_skew,
+        followed_until=lambda table: progress.until(table, table.schema.base),
     )
     sharing = None if shared.items is None else ItemSharing(shared.items, item_cache)
     items = CachingItemReader(
-        AdmissionItemReader(DynamoDBItemReader(backend), admission), item_cache, sharing=sharing
+        AdmissionItemReader(DynamoDBItemReader(backend), admission),
+        item_cache,
+        settings.coalescing_timeout,
+        sharing=sharing,
     )
     stack.push_async_callback(items.close)
     batches = BoundedBatches(items, settings.max_page_bytes, settings.max_item_bytes, cached=items)

@@ -204,7 +204,11 @@ def _services(
             path.reader,
             path.batches,
             CachedGets(
-                preparer.catalog, path.items, settings.max_page_bytes, settings.max_item_bytes
+                preparer.catalog,
+                path.items,
+                freshness,
+                settings.max_page_bytes,
+                settings.max_item_bytes,
             ),
         ),
         CallLimits(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any, Final
 
 from dynamodb_processor.v1.value_pb2 import Item
@@ -51,7 +52,7 @@ class ItemTable:
 
     A read takes `seconds`, and returns the items at its beginning; of each request the first `most`
     keys are read. `requests` are the numbers of the items that were requested, `consistent` says
-    which of the requests were so.
+    which of the requests were so. Writes until `followed` are known to have reached the cache.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class ItemTable:
     ) -> None:
         self.now = 1_000.0
         self.seconds = 0.0
+        self.followed = -inf
         self.most = 100
         self.error: Exception | None = None
         self.table = table
@@ -82,6 +84,7 @@ class ItemTable:
             shared=others,
             now=lambda: self.now,
             jitter=lambda: jitter,
+            followed_until=lambda _: self.followed,
         )
         self.reader = CachingItemReader(self, self.cache, wait)
         self.refreshes = ItemRefresh(self.cache)

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from dynamodb_processor.v1.query_pb2 import CachePolicy
 from dynamodb_processor.v1.query_service_pb2 import (
+    BatchGetItemsRequest,
     CountItemsRequest,
     QueryRequest,
     StreamQueryRequest,
@@ -32,7 +33,8 @@ class RequestedFreshness(NamedTuple):
 
 
 def parse_freshness(
-    request: QueryRequest | StreamQueryRequest | CountItemsRequest, violations: Violations
+    request: QueryRequest | StreamQueryRequest | CountItemsRequest | BatchGetItemsRequest,
+    violations: Violations,
 ) -> RequestedFreshness | None:
     """Return the bounds of a request, None if it has none, adding violations."""
     if not request.HasField("cache"):

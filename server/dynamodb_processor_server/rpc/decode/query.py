@@ -154,11 +154,6 @@ def parse_cache(request: _Cached, violations: Violations) -> CachePolicy:
         return DEFAULT_CACHE_POLICY
     cache = request.cache
     check_unknown(cache, "cache", violations)
-    if isinstance(request, BatchGetItemsRequest):
-        for field, _ in cache.ListFields():
-            if field.name.startswith("not_before"):
-                reason = "is not for gets: read with CONSISTENCY_STRONG"
-                violations.add(f"cache.{field.name}", reason)
     return CachePolicy(
         mode=_enum(cache.mode, _CACHE_MODES, "cache.mode", violations, CacheMode.DEFAULT),
         max_staleness=_duration(cache, "max_staleness", "cache", violations, zero=True),

@@ -17,12 +17,16 @@ from dynamodb_processor_server.cache.item_cache import ItemCache
 from dynamodb_processor_server.cache.item_entry import CachedItem, ItemKey
 from dynamodb_processor_server.cache.item_shapes import ItemShape
 from dynamodb_processor_server.catalog.catalog import Catalog
+from dynamodb_processor_server.query.freshness_token import FreshnessBound
 from dynamodb_processor_server.reader import CachePolicy, CacheStatus
 from dynamodb_processor_server.rpc.call_context import Call
 from dynamodb_processor_server.rpc.call_limits import CallLimits
+from dynamodb_processor_server.rpc.decode.freshness import parse_freshness
 from dynamodb_processor_server.rpc.decode.query import parse_cache
 from dynamodb_processor_server.rpc.decode.violations import Violations
 from dynamodb_processor_server.rpc.encode.pages import cache_field_of_gets, set_seconds
+from dynamodb_processor_server.rpc.freshness_bounds import with_bounds
+from dynamodb_processor_server.rpc.page_cursors import FreshnessTokens
 from dynamodb_processor_server.rpc.services.batch_get import MAX_KEYS
 from dynamodb_processor_server.rpc.table_access import TableAccess
 
@@ -74,9 +78,17 @@ class CachedGets:
     request's keys takes a twentieth of the time of planning it.
     """
 
-    def __init__(self, catalog: Catalog, cache: ItemCache, max_bytes: int, max_item: int) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        cache: ItemCache,
+        freshness: FreshnessTokens,
+        max_bytes: int,
+        max_item: int,
+    ) -> None:
         self._catalog = catalog
         self._cache = cache
+        self._freshness = freshness
         self._max_bytes = max_bytes
         self._max_item = max_item
         self._known: LRUCache[_Name, KnownGets] = LRUCache(_MAX_KNOWN)
@@ -92,12 +104,14 @@ class CachedGets:
         if known is None:
             return None
         violations = Violations()
-        policy = parse_cache(request, violations)
+        policy, requested = parse_cache(request, violations), parse_freshness(request, violations)
         if violations.found:
             return None
         if (waiting := limits.begin(call, known.access)) is not None:
             await waiting
-        answer = self._response(request, known, policy)
+        if requested is not None:
+            policy, call.bound = with_bounds(self._freshness, requested, policy, hides_writes=False)
+        answer = self._response(request, known, policy, call.bound)
         if answer is None:
             return None
         response, call.items = answer
@@ -134,11 +148,15 @@ class CachedGets:
         self._known[self._name(request, access.grant.version)] = known
 
     def _response(
-        self, request: BatchGetItemsRequest, known: KnownGets, policy: CachePolicy
+        self,
+        request: BatchGetItemsRequest,
+        known: KnownGets,
+        policy: CachePolicy,
+        bound: FreshnessBound | None,
     ) -> tuple[bytes, int] | None:
         """Return the response with the number of its items; None if an item has to be read."""
         keys = known.keys(request.keys)
-        found = None if not keys else self._cache.find_all(keys, policy)
+        found = None if not keys else self._cache.find_all(known.shape, keys, policy)
         if found is None:
             return None
         sizes = [len(cached.content.message or b"") for cached in found]
@@ -149,16 +167,18 @@ class CachedGets:
         for cached, key in zip(found, request.keys, strict=True):
             parts += _result(cached, key)
         items = len(sizes) - sum(cached.content.message is None for cached in found)
-        parts.append(self._rest(found, items))
+        parts.append(self._rest(found, items, bound))
         return b"".join(parts), items
 
-    def _rest(self, found: list[CachedItem], items: int) -> bytes:
+    def _rest(self, found: list[CachedItem], items: int, bound: FreshnessBound | None) -> bytes:
         """Return the fields of a response beside its results."""
         now = self._cache.now()
         read_at = min([cached.content.read_at for cached in found])
         expires = min([cached.expires for cached in found])
         rest = BatchGetItemsResponse()
         rest.stats.items_returned = items
+        until = max([cached.content.read_until for cached in found])
+        rest.freshness_token = self._freshness.seal(until, b"", hides_writes=False, bound=bound)
         set_seconds(rest.read_time, read_at)
         cache = cache_field_of_gets(CacheStatus.HIT, max(0.0, now - read_at), expires - now)
         return rest.SerializeToString() + cache

@@ -19,7 +19,6 @@ from dynamodb_processor.v1.query_service_pb2 import (
     ExplainQueryRequest,
     ExplainQueryResponse,
 )
-from dynamodb_processor_server.dynamodb.bounded_batches import BoundedBatch as FoundItems
 from dynamodb_processor_server.dynamodb.bounded_batches import BoundedBatches
 from dynamodb_processor_server.errors import (
     Draining,
@@ -38,22 +37,15 @@ from dynamodb_processor_server.pager.pager import (
 )
 from dynamodb_processor_server.reader import (
     NO_PAGE_LIMIT,
-    Caller,
     Page,
     PageLookup,
     PageReader,
 )
 from dynamodb_processor_server.rpc.call_context import Call, current_call
-from dynamodb_processor_server.rpc.call_limits import CallBounds, CallLimits
+from dynamodb_processor_server.rpc.call_limits import CallBounds, CallLimits, caller_within
 from dynamodb_processor_server.rpc.decode.count_request import read_count
 from dynamodb_processor_server.rpc.decode.page_request import PageRequest, RawQuerySpec
-from dynamodb_processor_server.rpc.decode.query import (
-    check_budget,
-    check_cache,
-    parse_budget,
-    parse_cache,
-)
-from dynamodb_processor_server.rpc.decode.violations import Violations
+from dynamodb_processor_server.rpc.decode.query import check_budget, check_cache
 from dynamodb_processor_server.rpc.encode.explanation import explain
 from dynamodb_processor_server.rpc.encode.pages import (
     ResponseHeads,
@@ -65,12 +57,7 @@ from dynamodb_processor_server.rpc.freshness_bounds import bounded_policy
 from dynamodb_processor_server.rpc.page_cursors import FreshnessTokens, ResumePointCache
 from dynamodb_processor_server.rpc.prepared_queries import QueryPreparer
 from dynamodb_processor_server.rpc.resume_point import ResumePoint
-from dynamodb_processor_server.rpc.services.batch_get import (
-    ParsedBatch,
-    batch_response,
-    check_batch,
-    parse_batch,
-)
+from dynamodb_processor_server.rpc.services.batch_gets import BatchGets
 from dynamodb_processor_server.rpc.services.cached_gets import CachedGets
 
 _R = TypeVar("_R")
@@ -110,8 +97,9 @@ class QueryServicer:
         self._heads = ResponseHeads(resume_points.tokens, freshness)
         self._pages = readers.pages
         self._cached_pages = readers.cached_pages
-        self._batches = readers.batches
-        self._cached_gets = readers.cached_gets
+        self._gets = BatchGets(
+            preparer, readers.batches, readers.cached_gets, freshness, limits, bounds
+        )
         self._limits = limits
         self._bounds = bounds
         self._draining = draining
@@ -177,15 +165,10 @@ class QueryServicer:
         """Get items by their keys."""
         call = current_call()
         call.table = request.table
-        cached = await self._cached_gets.answer(request, call, self._limits)
+        cached = await self._gets.cached.answer(request, call, self._limits)
         if cached is not None:
             return cached
-        batch, found, echoed = await self._planned_anew(self._get_items, request, call)
-        response = batch_response(request, batch, found, self._bounds.max_page_bytes - echoed)
-        call.usage, call.messages, call.items = found.usage, 1, response.stats.items_returned
-        call.cache = found.status
-        self._limits.add_remaining_trailer(call)
-        return response
+        return await self._planned_anew(self._gets.read, request, call)
 
     async def ExplainQuery(  # noqa: N802 - the method's name in the contract
         self, request: ExplainQueryRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -262,7 +245,7 @@ class QueryServicer:
         policy = request.cache
         if request.freshness is not None:
             policy = bounded_policy(call, self._freshness, request, start)
-        size, caller = opened.page_size(request.page_size), _caller(call, limit)
+        size, caller = opened.page_size(request.page_size), caller_within(call, limit)
         options = CallOptions(size, caller, request.budget, policy, interval)
         if request.total is None:
             return start, Pager(self._pages, opened.paging, options)
@@ -286,32 +269,10 @@ class QueryServicer:
         start, bound, cache = opened.start, count.bound, count.cache
         if count.freshness is not None:
             cache = bounded_policy(call, self._freshness, count, start)
-        caller = _caller(call, self._bounds.unary_deadline)
+        caller = caller_within(call, self._bounds.unary_deadline)
         size = bound - start.returned if bound else NO_PAGE_LIMIT
         options = CallOptions(size, caller, count.budget, cache)
         return start, bound, await Pager(self._pages, opened.paging, options).next_page()
-
-    async def _get_items(
-        self, request: BatchGetItemsRequest, call: Call
-    ) -> tuple[ParsedBatch, FoundItems, int]:
-        """Return the parsed batch of a request, its items, and the bytes of the keys sent back."""
-        violations = Violations()
-        budget, cache = parse_budget(request, violations), parse_cache(request, violations)
-        check_batch(request, violations)
-        access = await self._preparer.table(request.table, call.caller, violations)
-        batch = self._preparer.work.run(
-            call.caller,
-            lambda: parse_batch(request, access.table, access.rule, cache.mode, violations),
-        )
-        if (waiting := self._limits.begin(call, access)) is not None:
-            await waiting
-        options = CallOptions(1, _caller(call, self._bounds.unary_deadline), budget, cache)
-        self._cached_gets.remember(request, access, batch.lookup)
-        echoed = sum(key.ByteSize() for key in request.keys)
-        found = await self._batches.get_items(
-            batch.lookup, options.read_options(), options.caller, echoed
-        )
-        return batch, found, echoed
 
     async def _planned_anew(
         self, read: Callable[[_R, Call], Awaitable[_T]], request: _R, call: Call
@@ -339,10 +300,3 @@ class QueryServicer:
         call.usage = result.usage
         call.messages += 1
         call.cache = result.page.status
-
-
-def _caller(call: Call, limit: float) -> Caller:
-    """Return the caller, with the time until its deadline, and `limit` seconds at most."""
-    left: float | None = call.context.time_remaining()
-    seconds = limit if left is None or left > limit else left
-    return Caller(call.caller, asyncio.get_running_loop().time() + seconds)
