@@ -1,4 +1,4 @@
-"""Random writes past the service, heard of from the stream: no cached item is stale afterwards."""
+"""Random writes past the service, received from the stream: no cached item is stale afterwards."""
 
 from __future__ import annotations
 

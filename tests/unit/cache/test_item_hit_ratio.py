@@ -18,7 +18,7 @@ _KEYS: Final = at_length(2_000, 100_000)
 _CALLS: Final = at_length(2_000, 40_000)
 _BATCH: Final = 10
 _WRITES: Final = 0.05
-_LAG: Final = 0.5  # seconds until a write is heard of
+_LAG: Final = 0.5  # seconds until the record of a write is received
 _PAUSE: Final = at_length(0.05, 0.005)  # seconds between calls, so that none of the items expires
 _BYTES: Final = 2**28
 
@@ -36,27 +36,27 @@ async def test_skewed_gets_hit_while_writes_refresh(
     table.items = dict(enumerate(make_items(_KEYS)))
     weights = list(accumulate(1 / rank**_SKEW for rank in range(1, _KEYS + 1)))
     stats = table.store.stats(table.table.name)
-    unheard: list[tuple[float, int, int]] = []  # time, item, value
-    heard: dict[int, int] = {}
+    pending: list[tuple[float, int, int]] = []  # time, item, value
+    received: dict[int, int] = {}
     halves = []
     sequence = 0
     for call in range(_CALLS):
         table.now += _PAUSE
-        while unheard and unheard[0][0] + _LAG <= table.now:
-            created, number, value = unheard.pop(0)
+        while pending and pending[0][0] + _LAG <= table.now:
+            created, number, value = pending.pop(0)
             sequence += 1
             image = {**table.items[number], "value": {"N": str(value)}}
             key = {name: image[name] for name in ("device", "seq")}
             table.refresh(ItemChange(key, image, sequence, float(int(created))))
-            heard[number] = value
+            received[number] = value
         ranks = random.choices(range(_KEYS), cum_weights=weights, k=_BATCH)
         for number in (rank for rank in ranks if random.random() < _WRITES):
             table.write(number, _KEYS * 100 + call)
-            unheard.append((table.now, number, _KEYS * 100 + call))
+            pending.append((table.now, number, _KEYS * 100 + call))
         numbers = list(dict.fromkeys(ranks))
         found = values(await table.get(*numbers))
         for index, number in enumerate(numbers):
-            assert (found[index] or 0) >= heard.get(number, 0)
+            assert (found[index] or 0) >= received.get(number, 0)
         if call + 1 in (_CALLS // 2, _CALLS):
             halves.append((stats.item_hits, stats.item_hits + stats.item_misses))
     (first_hits, first), (all_hits, whole) = halves
