@@ -76,6 +76,7 @@ def _recording() -> dict[str, str]:
 _UNMEASURED: Final = (
     "tests/unit/client",
     "tests/unit/cache/test_model.py",
+    "tests/unit/cache/test_session_model.py",
     "tests/unit/cache/test_shared_model.py",
     "tests/unit/change_streams/test_election_schedules.py",
     "tests/unit/dynamodb/test_partition_merge.py",

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from random import Random
-from typing import Final
+from typing import Final, TypeVar
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,16 +16,17 @@ from tests.support.warped_time import WarpedLoop
 from tests.unit.cache.model import Setting, Step
 
 SCHEDULES: Final = at_length(500, 5_000)
-Schedule = tuple[Setting, list[Step], Random]
+_S = TypeVar("_S", bound=Setting)
 
 
 def judge_schedules(
     scenario: str,
-    schedules: st.SearchStrategy[Schedule],
-    play: Callable[[Setting, list[Step], Random], Awaitable[Counter[str]]],
+    schedules: st.SearchStrategy[tuple[_S, list[Step], Random]],
+    play: Callable[[_S, list[Step], Random], Awaitable[Counter[str]]],
     report: Callable[[str, str, str], None],
+    number: int = SCHEDULES,
 ) -> tuple[int, Counter[str]]:
-    """Play random schedules; return how many were played, and the answers by kind.
+    """Play a number of random schedules; return how many were played, and the answers by kind.
 
     `play` plays one schedule and returns its answers; it raises for an answer that is too old. Then
     the schedule is shrunk and the error raised. The figures are reported in any case.
@@ -33,9 +34,9 @@ def judge_schedules(
     answers: Counter[str] = Counter()
     played = wrong = 0
 
-    @settings(max_examples=SCHEDULES, derandomize=not FULL)
+    @settings(max_examples=number, derandomize=not FULL)
     @given(schedules)
-    def judge(schedule: Schedule) -> None:
+    def judge(schedule: tuple[_S, list[Step], Random]) -> None:
         nonlocal played, wrong
         played += 1
         wrong += 1
@@ -43,7 +44,7 @@ def judge_schedules(
             answers.update(runner.run(_played(schedule)))
         wrong -= 1
 
-    async def _played(schedule: Schedule) -> Counter[str]:
+    async def _played(schedule: tuple[_S, list[Step], Random]) -> Counter[str]:
         return await play(*schedule)
 
     try:
@@ -52,8 +53,8 @@ def judge_schedules(
         kinds = ", ".join(f"{kind} {number:,}" for kind, number in sorted(answers.items()))
         report(
             scenario,
-            f"{SCHEDULES:,} schedules, 0 with an answer that is too old",
+            f"{number:,} schedules, 0 with an answer that is too old",
             f"{played:,} schedules, {wrong} wrong; {kinds}",
         )
-    assert played >= SCHEDULES
+    assert played >= number
     return played, answers

@@ -11,8 +11,10 @@ import asyncio
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Final
+from enum import Enum
+from typing import Any, Final, NamedTuple
 
 from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.page_store import PageStore
@@ -46,6 +48,7 @@ from tests.support.reads import CALLER
 from tests.unit.dynamodb.small_table import make_plan
 
 DEVICES: Final = ("d", "e", "f")
+READ_TIMEOUT: Final = 20.0
 LAGS: Final = Quarantine(table=2.0, index=10.0)
 _SCHEMA: Final = Schema(
     "readings",
@@ -91,6 +94,14 @@ class Setting:
         return _make_plans(**self.config)
 
 
+class Bound(Enum):
+    """What a reader promises itself of an answer, beside what invalidations promise."""
+
+    NONE = "none"  # the reader is in no session
+    SESSION = "session"  # it shows what the session was shown, and what it wrote
+    NOW = "now"  # and everything that was written until now
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """An event `after` so many seconds; `act` decides which other fields apply."""
@@ -107,6 +118,12 @@ class Step:
     leaves_after: float | None
     budgeted: bool
     replica: int = 0
+    session: int = 0
+    bound: Bound = Bound.NONE
+
+
+#: The step of the call in whose task, or in a task of which, a read is made.
+STEP: Final[ContextVar[Step]] = ContextVar("step")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +134,26 @@ class Claim:
     version: int
 
 
+class Call(NamedTuple):
+    """A call under way: its plan, the time of its beginning, and the claims that held then."""
+
+    plan: Plan
+    began: float
+    claims: Mapping[str, Sequence[Claim]]
+
+
 class Model:
-    """One schedule, and a judge of its readers' answers."""
+    """One schedule, and a judge of its readers' answers.
+
+    `clock_skew` is how far the clocks of two replicas may differ, in seconds.
+    """
+
+    clock_skew = 0.0
 
     def __init__(self, setting: Setting) -> None:
         self._loop = asyncio.get_running_loop()
         self._writes: dict[str, list[tuple[float, int]]] = {d: [(-1e9, 0)] for d in DEVICES}
         self._claims: dict[str, list[Claim]] = defaultdict(list)
-        self._step: Step | None = None
         self.answers: Counter[str] = Counter()
         self._make_plans = setting.plans()
         self._lags = setting.quarantine
@@ -133,7 +162,7 @@ class Model:
             self,
             PageStore(setting.store_bytes, self._loop.time),
             self._generations,
-            read_timeout=20.0,
+            read_timeout=READ_TIMEOUT,
             quarantine=setting.quarantine,
             now=self._loop.time,
             jitter=lambda: 0.5,
@@ -157,10 +186,14 @@ class Model:
         """End all reads that are still under way."""
         await self.reader.close()
 
+    def now(self) -> float:
+        """Return the time."""
+        return self._loop.time()
+
     def _act(self, step: Step) -> None:
         device = DEVICES[step.which % len(DEVICES)]
         if step.act == "write":
-            self._writes[device].append((self._loop.time(), self._writes[device][-1][1] + 1))
+            self._writes[device].append((self.now(), self._writes[device][-1][1] + 1))
         else:
             tags, claims = self._invalidation(step)
             self._generations.invalidate(tags)
@@ -175,7 +208,7 @@ class Model:
             key = (Value("S", devices[0]),)
             paths = self._make_plans[0].table.schema.paths
             tags = tags_of_partitions(TableIdentity("readings"), [(path, key) for path in paths])
-        now = self._loop.time()
+        now = self.now()
         return tags, {device: Claim(now, self._writes[device][-1][1]) for device in devices}
 
     def _acknowledge(self, claims: Mapping[str, Claim]) -> None:
@@ -187,11 +220,10 @@ class Model:
 
     async def read_page(self, request: PageRead) -> Page:
         """Read as DynamoDB would: the state of some moment, less a lag."""
-        assert self._step is not None
         plan = request.plan
-        step, began = self._step, self._loop.time()
+        step, began = STEP.get(), self.now()
         await asyncio.sleep(step.takes * step.looks_at)
-        looked = self._loop.time()
+        looked = self.now()
         lag = 0.0 if plan.consistent else step.lag * 0.999 * self._lags.of(plan)
         seen = {device: self._version(device, looked - lag) for device in _devices(plan)}
         try:
@@ -209,28 +241,35 @@ class Model:
         return max(version for when, version in self._writes[device] if when <= moment)
 
     async def _read(self, step: Step) -> None:
-        began = self._loop.time()
-        claims = {device: tuple(self._claims[device]) for device in DEVICES}
         plan = self._make_plans[step.which % len(self._make_plans)]
+        claims = {device: tuple(self._claims[device]) for device in DEVICES}
+        call = Call(plan, self.now(), claims)
+        page = await self._page(step, call, CachePolicy(step.mode, step.staleness))
+        if page is not None:
+            self._judge(step, call, page)
+
+    async def _page(self, step: Step, call: Call, policy: CachePolicy) -> Page | None:
+        """Return the page of a call, None where an error answers it."""
+        began = self._loop.time()
         deadline = began + (1e6 if step.leaves_after is None else step.leaves_after)
-        options = ReadOptions(
-            10,
-            deadline,
-            deadline,
-            Budget(max_scanned_items=100) if step.budgeted else NO_BUDGET,
-            CachePolicy(step.mode, step.staleness),
-        )
-        request = PageRead(plan, START, options, CALLER, progress=PartialRead())
-        self._step = step
+        budget = Budget(max_scanned_items=100) if step.budgeted else NO_BUDGET
+        options = ReadOptions(10, deadline, deadline, budget, policy)
+        request = PageRead(call.plan, START, options, CALLER, progress=PartialRead())
+        STEP.set(step)
         try:
             page = await self._reader_for(step).read_page(request)
         except (BackendUnavailable, DeadlineExceeded, PreconditionFailed):
-            return
+            return None
         self.answers[page.status.value] += 1
+        return page
+
+    def _judge(self, step: Step, call: Call, page: Page) -> None:
+        """Compare a page with what was acknowledged before its call."""
+        plan, began, claims = call
         shown = json.loads(page.content.items)
         if step.staleness is not None:
             assert page.age <= step.staleness
-            assert shown["began"] >= began - step.staleness, (page, began)
+            assert shown["began"] >= began - step.staleness - self.clock_skew, (page, began)
         for device, version in shown["seen"].items():
             for claim in claims[device]:
                 assert shown["began"] >= claim.since, (device, page, claim, began)

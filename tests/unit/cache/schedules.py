@@ -15,11 +15,13 @@ from dynamodb_processor_server.reader import CacheMode
 from tests.unit.cache.model import DEVICES, LAGS, Setting, Step
 from tests.unit.cache.shared_model import REPLICAS
 
+_S = TypeVar("_S", bound=Setting)
 _T = TypeVar("_T")
 
 _SHORT: Final = Quarantine(table=0.3, index=1.5)
 _LATE_INDEX: Final = 0.03
-_AROUND_QUARANTINES: Final = ((0.8, 1.2), (5.0, 7.0))
+#: Seconds to a moment between the quarantines, and from there to one after both.
+AROUND_QUARANTINES: Final = ((0.8, 1.2), (5.0, 7.0))
 _SHARED_ACTS: Final = {
     "read": 100,
     "write": 10,
@@ -54,19 +56,26 @@ def make_shared_setting(random: Random) -> Setting:
     return replace(make_setting(random), most_generations=most, quarantine=quarantine)
 
 
+def make_steps(random: Random) -> list[Step]:
+    """Return an event on one replica, or several."""
+    return with_late_indexes(make_step(random), random, AROUND_QUARANTINES)
+
+
+def make_shared_steps(random: Random) -> list[Step]:
+    """Return an event on one of several replicas or between them, or several."""
+    return with_late_indexes(make_shared_step(random), random, AROUND_QUARANTINES)
+
+
 def drawn_schedules(
-    make_setting: Callable[[Random], Setting], make_step: Callable[[Random], Step], most: int
-) -> st.SearchStrategy[tuple[Setting, list[Step], Random]]:
+    make_setting: Callable[[Random], _S], make_steps: Callable[[Random], list[Step]], most: int
+) -> st.SearchStrategy[tuple[_S, list[Step], Random]]:
     """Draw a schedule, and the source of all other chance; fewer steps are the simpler ones."""
 
     def draw(make: Callable[[Random], _T]) -> st.SearchStrategy[_T]:
         return st.integers(0, 2**64 - 1).map(lambda seed: make(Random(seed)))
 
-    def make(random: Random) -> list[Step]:
-        return with_late_indexes(make_step(random), random, _AROUND_QUARANTINES)
-
     steps = st.integers(10, most).flatmap(
-        lambda number: st.lists(draw(make), min_size=number, max_size=number)
+        lambda number: st.lists(draw(make_steps), min_size=number, max_size=number)
     )
     return st.tuples(
         draw(make_setting),

@@ -1,14 +1,19 @@
-"""The model of `model.py` with two replicas; their shared cache loses data and is cut off."""
+"""The model of `model.py` with several replicas; their shared cache loses data and is cut off."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from random import Random
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 from dynamodb_processor_server.cache.generations import Generations
-from dynamodb_processor_server.cache.invalidator import SharedInvalidator
+from dynamodb_processor_server.cache.invalidator import (
+    Invalidator,
+    LocalInvalidator,
+    SharedInvalidator,
+)
 from dynamodb_processor_server.cache.page_store import PageStore
 from dynamodb_processor_server.cache.reader import CachingReader, cached_reader
 from dynamodb_processor_server.cache.redis.encryption import PageCipher
@@ -21,13 +26,15 @@ from dynamodb_processor_server.cache.redis.port import (
     SharedCacheStore,
 )
 from dynamodb_processor_server.cache.redis.shared_cache import SharedPageCache
+from dynamodb_processor_server.cache.table_progress import TableProgress
 from dynamodb_processor_server.errors import BackendUnavailable
 from dynamodb_processor_server.query.page_token import TokenKey
 from dynamodb_processor_server.query.planning.plan import Plan
+from dynamodb_processor_server.reader import PageReader
 from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings, CircuitBreaker
 from dynamodb_processor_server.runtime.guarded_store import GuardedStore, StoreError
 from tests.support.shared_cache import MemorySharedCache
-from tests.unit.cache.model import Model, Setting, Step
+from tests.unit.cache.model import READ_TIMEOUT, Model, Setting, Step
 
 TIMEOUT: Final = 0.1
 REPLICAS: Final = 2
@@ -154,64 +161,126 @@ class Line:
             await asyncio.sleep(delay)
 
 
-class Replica:
-    """The caches of one replica."""
+class SharedAccess:
+    """One replica's access to the shared cache."""
 
     def __init__(
-        self, model: Model, setting: Setting, shared: SharedCacheStore, random: Random
+        self,
+        store: SharedCacheStore,
+        generations: Generations,
+        random: Random,
+        now: Callable[[], float],
+        when_unavailable: Literal["bypass", "serve_until_ttl"] = "bypass",
+        progress: TableProgress | None = None,
+        cipher: PageCipher = _CIPHER,
     ) -> None:
         loop = asyncio.get_running_loop()
-        generations = Generations(loop.time, setting.most_generations)
-        self.line = Line(shared, random)
-        self.view = InvalidationLogFollower(self.line, _CIPHER, generations, TIMEOUT, loop.time)
+        self.line = Line(store, random)
+        self.view = InvalidationLogFollower(
+            self.line, cipher, generations, TIMEOUT, loop.time, progress
+        )
         breaker = CircuitBreaker(BreakerSettings(open_seconds=0.5), loop.time, random.random)
-        self.shared = SharedPageCache(
+        self.guard = GuardedStore(breaker, TIMEOUT)
+        self.pages = SharedPageCache(
             self.line,
-            _CIPHER,
+            cipher,
             self.view,
-            GuardedStore(breaker, TIMEOUT),
-            now=loop.time,
+            self.guard,
+            when_unavailable,
+            now=now,
             jitter=random.random,
         )
-        self.invalidator = SharedInvalidator(generations, self.line, _CIPHER, TIMEOUT)
-        self.reader = cached_reader(
-            model,
-            PageStore(setting.store_bytes, loop.time),
-            generations,
-            read_timeout=20.0,
-            quarantine=setting.quarantine,
-            shared=self.shared,
-            now=loop.time,
-            jitter=lambda: 0.5,
-        )
+        self.invalidator = SharedInvalidator(generations, self.line, cipher, TIMEOUT)
         self.following = asyncio.create_task(self.view.follow())
+
+    async def close(self, answers: Counter[str]) -> None:
+        """Stop following the log, and count the outcomes of commands."""
+        self.following.cancel()
+        await asyncio.wait((self.following,))
+        assert self.following.cancelled(), self.following.exception()
+        assert not self.view.failures["defect"]
+        await self.pages.close()
+        outcomes = self.guard.outcomes
+        answers["from the shared cache"] += outcomes["look_up", "hit"]
+        answers["look-ups failed"] += sum(
+            outcomes["look_up", kind] for kind in ("timeout", "unreachable", "rejected_by_breaker")
+        )
+        answers["not fresh"] += outcomes["look_up", "not_fresh"]
+
+
+class Replica:
+    """The caches of one replica. `options` are further ones of its reader."""
+
+    def __init__(
+        self,
+        backend: PageReader,
+        setting: Setting,
+        generations: Generations,
+        now: Callable[[], float],
+        access: SharedAccess | None,
+        **options: Any,
+    ) -> None:
+        self.access = access
+        self.invalidator: Invalidator = (
+            LocalInvalidator(generations) if access is None else access.invalidator
+        )
+        self.reader = cached_reader(
+            backend,
+            PageStore(setting.store_bytes, now),
+            generations,
+            read_timeout=READ_TIMEOUT,
+            quarantine=setting.quarantine,
+            shared=None if access is None else access.pages,
+            now=now,
+            jitter=lambda: 0.5,
+            **options,
+        )
+
+    async def close(self, answers: Counter[str]) -> None:
+        """End what runs."""
+        await self.reader.close()
+        if self.access is not None:
+            await self.access.close(answers)
 
 
 class SharedModel(Model):
-    """One schedule for two replicas."""
+    """One schedule for several replicas, which share a cache unless `shared` is None."""
 
-    def __init__(self, setting: Setting, shared: FragileSharedCache, random: Random) -> None:
+    def __init__(self, setting: Setting, shared: FragileSharedCache | None, random: Random) -> None:
         super().__init__(setting)
         self._shared = shared
-        self.replicas = [
-            Replica(self, setting, shared.store(number), random) for number in range(REPLICAS)
-        ]
+        self._random = random
+        self.replicas = self._make_replicas(setting)
         self._under_way: list[asyncio.Task[None]] = []
 
+    def _make_replicas(self, setting: Setting) -> Sequence[Replica]:
+        return [self._make_replica(setting, number) for number in range(REPLICAS)]
+
+    def _make_replica(self, setting: Setting, number: int) -> Replica:
+        assert self._shared is not None
+        generations = Generations(self._loop.time, setting.most_generations)
+        now = self._loop.time
+        access = SharedAccess(self._shared.store(number), generations, self._random, now)
+        return Replica(self, setting, generations, now, access)
+
     def _act(self, step: Step) -> None:
-        replica = self.replicas[step.replica]
         match step.act:
             case "write":
                 super()._act(step)
-            case "flush":
-                self._let(self._shared.flush())
-            case "evict":
-                self._let(self._shared.evict())
-            case "cut":
-                replica.line.cut_until = self._loop.time() + step.takes
-                self._let(self._shared.disconnect(step.replica))
+            case "flush" | "evict" | "cut":
+                if self._shared is not None:
+                    self._disturb(self._shared, step)
             case _:
-                self._let(self._tell(replica, step))
+                self._let(self._tell(self._replica(step), step))
+
+    def _disturb(self, shared: FragileSharedCache, step: Step) -> None:
+        if step.act == "flush":
+            self._let(shared.flush())
+        elif step.act == "evict":
+            self._let(shared.evict())
+        elif (access := self._replica(step).access) is not None:
+            access.line.cut_until = self._loop.time() + step.takes
+            self._let(shared.disconnect(step.replica % len(self.replicas)))
 
     def _let(self, happen: Coroutine[Any, Any, None]) -> None:
         self._under_way.append(asyncio.create_task(happen))
@@ -227,7 +296,10 @@ class SharedModel(Model):
         self._acknowledge(claims)
 
     def _reader_for(self, step: Step) -> CachingReader:
-        return self.replicas[step.replica].reader
+        return self._replica(step).reader
+
+    def _replica(self, step: Step) -> Replica:
+        return self.replicas[step.replica % len(self.replicas)]
 
     def _lag_of(self, step: Step, plan: Plan) -> float:
         """A replica that is cut off does not know that it should read consistently."""
@@ -238,16 +310,4 @@ class SharedModel(Model):
         await super().close()
         await asyncio.gather(*self._under_way)
         for replica in self.replicas:
-            replica.following.cancel()
-            await asyncio.wait((replica.following,))
-            assert replica.following.cancelled(), replica.following.exception()
-            assert not replica.view.failures["defect"]
-            await replica.reader.close()
-            await replica.shared.close()
-            outcomes = replica.shared.guard.outcomes
-            self.answers["from the shared cache"] += outcomes["look_up", "hit"]
-            self.answers["look-ups failed"] += sum(
-                outcomes["look_up", kind]
-                for kind in ("timeout", "unreachable", "rejected_by_breaker")
-            )
-            self.answers["not fresh"] += outcomes["look_up", "not_fresh"]
+            await replica.close(self.answers)
