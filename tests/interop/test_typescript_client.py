@@ -95,7 +95,7 @@ def _fakes() -> dict[str, FakeService]:
         "left": fake(),
         "limited": fake(time_limit=2),
         "refused": fake(cuts=[Cut(1, Failure(statuses.PERMISSION_DENIED, "not you"))]),
-        "session": fake(freshness_tokens="abcde"),
+        "session": fake(freshness_tokens="abcdef"),
         "session stream": fake(cuts=[Cut(2, _BROKEN)], freshness_tokens="abc"),
         "silent": fake(cuts=[Cut(1, None), *(Cut(0, None) for _ in range(6))]),
         "spent": fake(failures=[spent]),
@@ -191,6 +191,8 @@ def _check_sessions(fakes: dict[str, FakeService]) -> None:
     assert sent == ["", "", "a.b", "d.given"]
     (counted,) = session.count_requests
     assert counted.cache.not_before_token == "c"
+    (got,) = session.batch_requests
+    assert got.cache.not_before_token == "e"
     last = session.requests[-1].cache
     assert last.mode == query_pb2.CACHE_MODE_REFRESH
     assert counted.cache.not_before.ToMilliseconds() == 1_769_860_800_500

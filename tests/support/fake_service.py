@@ -217,7 +217,7 @@ class FakeService(QueryServiceServicer, CatalogServiceServicer, CacheServiceServ
         await self._begin(context)
         self.batch_requests.append(request)
         held = {item.attributes["n"].n: item for item in self.items}
-        response = BatchGetItemsResponse()
+        response = BatchGetItemsResponse(freshness_token=self._freshness_token())
         for index, key in enumerate(request.keys):
             # A look-up of a missing attribute would add it.
             number = key.attributes["n"].n if "n" in key.attributes else ""

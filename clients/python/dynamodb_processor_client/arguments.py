@@ -127,6 +127,7 @@ def command_parser() -> argparse.ArgumentParser:
     _add_verbose_argument(count)
     get = commands.add_parser("get", help="print items by their primary keys")
     _add_get_arguments(get)
+    _add_freshness_argument(get)
     _add_verbose_argument(get)
     add_item_output(get)
     explain = commands.add_parser("explain", help="show how a query would be read")

@@ -166,6 +166,7 @@ async def _get(client: QueryClient, arguments: argparse.Namespace, output: Outpu
         arguments.keys,
         projection=arguments.project,
         consistent=arguments.strong,
+        cache=cache_of(arguments),
         timeout=arguments.timeout,
     )
     output.items(found)

@@ -13,12 +13,15 @@ from dynamodb_processor_client.session_state import MAX_TOKENS, SessionState, wi
 
 if TYPE_CHECKING:
     from dynamodb_processor.v1.query_service_pb2 import (
+        BatchGetItemsRequest,
         CountItemsRequest,
         QueryRequest,
         StreamQueryRequest,
     )
 
-    _Request: TypeAlias = QueryRequest | StreamQueryRequest | CountItemsRequest
+    _Request: TypeAlias = (
+        QueryRequest | StreamQueryRequest | CountItemsRequest | BatchGetItemsRequest
+    )
 
 # Between tokens; a character that base64 does not have, and that cookies and URLs may have.
 _SEPARATOR: Final = "."

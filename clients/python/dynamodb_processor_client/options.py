@@ -176,12 +176,6 @@ def budget_message(budget: Budget | None) -> query_pb2.Budget | None:
     return None if given is None else given.to_message()
 
 
-def cache_message(cache: CachePolicy | None) -> query_pb2.CachePolicy | None:
-    """Return a cache policy as a message. Raise `TypeError` for another type."""
-    given = check.instance("cache", cache, CachePolicy)
-    return None if given is None else given.to_message()
-
-
 def page_size_field(page_size: int | None) -> int:
     """Return a page size of at most 32 bits; 0, the table's default, for `None`."""
     return 0 if page_size is None else check.integer("page_size", page_size, bits=32)

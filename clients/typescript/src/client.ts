@@ -75,7 +75,7 @@ export class QueryClient {
 
   /** Returns the item of each primary key. There may be any number of keys, the same one more than once. */
   get<T = Item>(table: string, keys: Iterable<Key>, options: GetOptions = {}): Promise<FoundItems<T>> {
-    return this.#reads.get<T>(table, keys, options);
+    return this.#reads.get<T>(table, keys, options, null);
   }
 
   /**

@@ -23,6 +23,8 @@ export interface FoundItems<T = Item> {
   readonly readTime: Date | null;
   /** The source of the items of the first call; `null` if there was none. */
   readonly cache: CacheInfo | null;
+  /** For `notBeforeToken` of later calls. */
+  readonly freshnessToken: string;
 }
 
 /** Makes one call for a batch of keys; `progress` says how far the operation came. */
@@ -56,7 +58,7 @@ export async function getAll<T>(
   request: BatchGetItemsRequest,
   keys: ItemMessage[],
   numbers: NumberForm,
-): Promise<FoundItems<T>> {
+): Promise<Omit<FoundItems<T>, "freshnessToken">> {
   const items: (T | null)[] = keys.map(() => null);
   let pending: Asked[] = keys.map((key, index) => ({ index, key }));
   let stats = NO_STATS;

@@ -22,7 +22,6 @@ import type { Item as ItemMessage } from "./gen/dynamodb_processor/v1/value_pb.j
 import { getAll, keyMessages, type FoundItems, type Key } from "./gets.js";
 import {
   budgetMessage,
-  cacheMessage,
   checkedBudget,
   totalMessage,
   type CallOptions,
@@ -119,7 +118,12 @@ export class Reads {
   }
 
   /** Returns the item of each primary key. */
-  async get<T>(table: string, keys: Iterable<Key>, options: GetOptions): Promise<FoundItems<T>> {
+  async get<T>(
+    table: string,
+    keys: Iterable<Key>,
+    options: GetOptions,
+    session: SessionState | null,
+  ): Promise<FoundItems<T>> {
     checkOptions("get", options);
     const messages = keyMessages(keys);
     const request = create(BatchGetItemsRequestSchema, {
@@ -127,12 +131,15 @@ export class Reads {
       projection: texts("projection", options.projection),
       consistency: consistency(options.consistent),
     });
-    request.cache = cacheMessage(options.cache);
+    const tokens = new OperationTokens(options.cache, session, table);
     return this.connection.run(options, async (operation) => {
       const affinity = await this.#affinityOfKey(operation, table, messages[0]);
       const call = (one: typeof request, progress: string) =>
-        this.connection.unary(operation, (rpc) => this.#queries.batchGetItems(one, rpc), affinity, progress);
-      return getAll<T>(this.connection, operation, call, request, messages, this.#numbers);
+        withBounds(tokens, one, () =>
+          this.connection.unary(operation, (rpc) => this.#queries.batchGetItems(one, rpc), affinity, progress),
+        );
+      const found = await getAll<T>(this.connection, operation, call, request, messages, this.#numbers);
+      return { ...found, freshnessToken: tokens.text };
     });
   }
 

@@ -2,8 +2,9 @@
 
 import { text, validTime } from "./checks.js";
 import type { Count } from "./counts.js";
+import type { FoundItems, Key } from "./gets.js";
 import { ItemStream } from "./items.js";
-import type { CountOptions, QueryOptions, StreamOptions } from "./options.js";
+import type { CountOptions, GetOptions, QueryOptions, StreamOptions } from "./options.js";
 import type { Page } from "./pages.js";
 import type { Query } from "./query.js";
 import type { Reads } from "./reads.js";
@@ -75,5 +76,10 @@ export class Session {
   /** Returns how many items match, as `QueryClient.count` does. */
   count(query: Query, options: CountOptions = {}): Promise<Count> {
     return this.#reads.count(query, options, this.#state);
+  }
+
+  /** Returns the item of each primary key, as `QueryClient.get` does. */
+  get<T = Item>(table: string, keys: Iterable<Key>, options: GetOptions = {}): Promise<FoundItems<T>> {
+    return this.#reads.get<T>(table, keys, options, this.#state);
   }
 }

@@ -85,7 +85,7 @@ interface Collected {
 }
 
 /** The methods that a client and a session share. */
-type Reads = Pick<QueryClient, "query" | "pages" | "stream" | "count"> | Session;
+type Reads = Pick<QueryClient, "query" | "pages" | "stream" | "count" | "get"> | Session;
 
 const CASE_FIELDS = [
   "name", "call", "request", "expect", "caller", "timeout", "tokenFrom", "follow", "resume", "repeat", "raw",
@@ -160,7 +160,7 @@ class Runner {
         const { table, projection } = request;
         const keys = (one.request["keys"] as { attributes: JsonObject }[]).map(({ attributes }) => inputs(attributes));
         const consistent = request.consistency === Consistency.STRONG;
-        return client.get(table, keys, { projection, consistent, cache: limits(request).cache, ...options });
+        return reads.get(table, keys, { projection, consistent, cache: limits(request).cache, ...options });
       }
       case "count":
         return this.#count(one, reads, options);
@@ -408,7 +408,7 @@ const CHECKS: Record<string, Check> = {
   indexUsed: (expected, { pages }: Collected) => same(pages.at(-1)!.stats.indexUsed, expected, "index"),
   cache: (expected: string[], { pages }: Collected) =>
     check(expected.includes(pages.at(-1)!.cache.status), `cache status ${pages.at(-1)!.cache.status}`),
-  freshness: (expected, { freshnessToken }: Collected | Count) => same(freshnessToken !== "", expected, "freshness"),
+  freshness: (expected, { freshnessToken }: Collected | Count | FoundItems) => same(freshnessToken !== "", expected, "freshness"),
   total: (expected, { total }: Collected) => same(total, expected, "total"),
   count: (expected, { value, exact }: Count) => same({ value, exact }, expected, "count"),
   results: (expected: (JsonObject | null)[], { items }: FoundItems) =>

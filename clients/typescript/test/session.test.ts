@@ -62,6 +62,7 @@ test("reads that overlap lose no token, and another session continues", async ()
   assert.equal((await session.count(NUMBERS)).freshnessToken, "d");
   const following = client.session(session.token);
   await following.query(NUMBERS, { cache: { mode: "refresh", notBefore: new Date(0), notBeforeToken: "given" } });
+  assert.equal((await following.get("numbers", [{ n: 1 }])).freshnessToken, "f");
   assert.throws(() => session.wrote("numbers", new Date(NaN)), /at is an invalid Date/);
   assert.throws(() => session.wrote("numbers", 5 as never), /at is a Date/);
   await assert.rejects(client.query(NUMBERS, { cache: { notBefore: "now" as never } }), /cache.notBefore is a Date/);

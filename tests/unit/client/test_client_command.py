@@ -226,17 +226,19 @@ async def test_a_bound_on_the_age_of_answers(
         ("stream", "numbers", *time),
         ("stream", "numbers", "--output", file, *time),
         ("count", "numbers", *time),
+        ("get", "numbers", "--key", "n:=1", *time),
         ("query", "numbers", "--not-before", "now"),
     ):
         outcome = await run(*command)
         assert outcome.status == 0, outcome.errors
     query, now = service.requests
     requests: list[Any] = [query, *service.stream_requests, *service.count_requests]
+    requests += service.batch_requests
     for request in requests:
         sent = request.cache.not_before.ToDatetime(UTC)
         assert sent == datetime(2026, 1, 31, 11, 0, 0, 500_000, UTC)
     assert began <= now.cache.not_before.ToDatetime(UTC) <= datetime.now(UTC)
-    assert (len(service.stream_requests), len(service.count_requests)) == (2, 1)
+    assert len(requests) == 5
 
 
 @pytest.mark.parametrize("index", range(4))

@@ -168,6 +168,22 @@ async def test_the_token_of_a_count_covers_all_its_calls(
     assert (await client.count(_QUERY)).freshness_token == "a.b"
 
 
+async def test_gets_belong_to_the_session(client: QueryClient, service: FakeService) -> None:
+    """The batches of a get are sent with the bounds of its start, and each leaves its token."""
+    service.freshness_tokens.extend(["a", "b", "c", "d"])
+    session = client.session()
+    await session.query(_QUERY)
+    found = await session.get("numbers", [{"n": n} for n in range(150)], projection=["n"])
+    assert len(found) == 150
+    assert found.freshness_token == "b.c"
+    await session.query(_QUERY)
+    assert [sent(one) for one in service.batch_requests] == ["a", "a"]
+    assert [sent(one) for one in service.requests] == ["", "b.c"]
+    policy = CachePolicy(CacheMode.BYPASS, not_before_token="given")
+    await client.get("numbers", [{"n": 1}], cache=policy)
+    assert service.batch_requests[-1].cache == policy.to_message()
+
+
 async def test_a_session_continues_from_its_token(
     client: QueryClient, service: FakeService
 ) -> None:

@@ -33,7 +33,6 @@ from dynamodb_processor_client.options import (
     Timeout,
     TotalOption,
     budget_message,
-    cache_message,
     consistency,
     page_size_field,
     token_field,
@@ -253,11 +252,13 @@ class QueryClient(Connection):
             table=check.text("table", table),
             projection=check.paths("projection", projection),
             consistency=consistency(consistent),
-            cache=cache_message(cache),
         )
         messages = key_messages(keys)
-        call = partial(self._call_unary, QueryServiceStub(self._open_channel()).BatchGetItems)
-        return get_all(call, request, messages, self._deadline(timeout), self._resume)
+        tokens = OperationTokens(cache, table)
+        call = self._with_bounds(tokens, QueryServiceStub(self._open_channel()).BatchGetItems)
+        found = get_all(call, request, messages, self._deadline(timeout), self._resume)
+        found.freshness_token = tokens.text
+        return found
 
     def session(self, token: str = "") -> Session:
         """Return a session: its reads show its user's own writes, and never go back in time.

@@ -6,7 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from dynamodb_processor.v1.query_service_pb2 import CountItemsRequest, QueryRequest
+from dynamodb_processor.v1.query_service_pb2 import (
+    BatchGetItemsRequest,
+    CountItemsRequest,
+    QueryRequest,
+)
 from dynamodb_processor_client.errors import InvalidArgument
 from dynamodb_processor_client.freshness import OperationTokens
 from dynamodb_processor_client.sync.deadlines import Deadline
@@ -16,7 +20,7 @@ class _Answer(Protocol):
     freshness_token: str
 
 
-_Request = TypeVar("_Request", QueryRequest, CountItemsRequest)
+_Request = TypeVar("_Request", QueryRequest, CountItemsRequest, BatchGetItemsRequest)
 _Response = TypeVar("_Response", bound=_Answer)
 
 

@@ -19,8 +19,6 @@ from dynamodb_processor_client.values import Item, decode_item
 
 BatchGetCall: TypeAlias = Callable[[BatchGetItemsRequest, float | None], BatchGetItemsResponse]
 _MAX_KEYS: Final = 100  # in one call
-_MAX_TOKENS: Final = 50  # that are kept side by side; the service takes a hundred
-_SEPARATOR: Final = "."  # between tokens
 
 
 def get_all(
@@ -41,7 +39,7 @@ def get_all(
     """
     pending = deque(enumerate(keys))
     found = FoundItems([None] * len(pending))
-    idle, tokens = 0, list[str]()
+    idle = 0
     while pending:
         asked = [pending.popleft() for _ in range(min(_MAX_KEYS, len(pending)))]
         del request.keys[:]
@@ -51,16 +49,11 @@ def get_all(
         found.stats += PageStats.from_message(response.stats)
         found.read_time = found.read_time or read_time_of(response)
         found.cache = found.cache or CacheInfo.from_message(response.cache)
-        tokens.append(response.freshness_token)
-        if len(tokens) == _MAX_TOKENS:  # the token of the next call stands for all of them
-            request.cache.not_before_token = _SEPARATOR.join(filter(None, tokens))
-            tokens.clear()
         deferred = _store_results(response, asked, found)
         pending.extendleft(reversed(deferred))
         idle = idle + 1 if len(deferred) == len(asked) else 0
         if idle:
             _wait(idle, _progress(left, found), deadline, policy)
-    found.freshness_token = _SEPARATOR.join(filter(None, tokens)) or request.cache.not_before_token
     return found
 
 

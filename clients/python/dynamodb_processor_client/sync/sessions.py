@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
@@ -13,13 +14,24 @@ from dynamodb_processor_client.session_state import SessionState
 
 if TYPE_CHECKING:
     from dynamodb_processor_client.counts import Count
+    from dynamodb_processor_client.gets import FoundItems
     from dynamodb_processor_client.pages import Page
     from dynamodb_processor_client.query import Query
     from dynamodb_processor_client.sync.client import QueryClient
     from dynamodb_processor_client.sync.model_streams import ModelStream
     from dynamodb_processor_client.sync.streams import ItemStream, PageStream
+    from dynamodb_processor_client.values import Value
 
 _Model = TypeVar("_Model")
+
+
+class GetOptions(TypedDict, total=False):
+    """The options of `get`."""
+
+    projection: Sequence[str]
+    consistent: bool
+    cache: CachePolicy | None
+    timeout: Timeout
 
 
 class _ReadOptions(TypedDict, total=False):
@@ -135,6 +147,13 @@ class Session:
         """Return how many items match, as `QueryClient.count` does."""
         options["cache"] = self._policy(options.get("cache"))
         return self._client.count(query, **options)
+
+    def get(
+        self, table: str, keys: Iterable[Mapping[str, Value]], **options: Unpack[GetOptions]
+    ) -> FoundItems:
+        """Return the item of each primary key, as `QueryClient.get` does."""
+        options["cache"] = self._policy(options.get("cache"))
+        return self._client.get(table, keys, **options)
 
     def _policy(self, cache: CachePolicy | None) -> SessionPolicy:
         policy = check.instance("cache", cache, CachePolicy) or CachePolicy()
