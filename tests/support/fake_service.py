@@ -42,6 +42,7 @@ from dynamodb_processor.v1.query_service_pb2 import (
 )
 from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceServicer
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
+from tests.support.gate import Gate
 
 DEFAULT_PAGE_SIZE = 100
 
@@ -78,14 +79,6 @@ class Cut:
 
     after: int
     failure: Failure | None = BROKEN
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """A place where a call waits: it sets `reached`, and goes on when the test sets `opened`."""
-
-    reached: asyncio.Event = field(default_factory=asyncio.Event)
-    opened: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass
@@ -138,9 +131,7 @@ class FakeService(QueryServiceServicer, CatalogServiceServicer, CacheServiceServ
         await self._begin(context)
         self.requests.append(request)
         if self.gates:
-            gate = self.gates.popleft()
-            gate.reached.set()
-            await gate.opened.wait()
+            await self.gates.popleft().wait()
         page = next(_pages(self.items, request.query, request.page_size, request.page_token))
         return QueryResponse(
             items=page.items,

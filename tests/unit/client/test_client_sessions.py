@@ -14,7 +14,8 @@ from google.rpc.error_details_pb2 import BadRequest
 
 from dynamodb_processor.v1 import query_pb2
 from dynamodb_processor_client import CacheMode, CachePolicy, InvalidArgument, Query, QueryClient
-from tests.support.fake_service import Cut, Failure, FakeService, Gate
+from tests.support.fake_service import Cut, Failure, FakeService
+from tests.support.gate import Gate
 
 _QUERY: Final = Query("numbers")
 _WRITTEN: Final = datetime(2026, 1, 31, 12, tzinfo=UTC)
