@@ -15,7 +15,8 @@ from dynamodb_processor_server.snapshot import Generation
 ItemKey: TypeAlias = tuple[Hashable, ...]
 
 # Bytes beside the messages: the key with its values, the objects, the item's generation and its
-# tag, and the entries of three dictionaries, which have room for more. Measured: 830 to 1,000.
+# tag, and the entries of three dictionaries, which have room for more. Of 60,000 items with keys of
+# 13 to 37 bytes: 810 where ten share a partition, 900 without sort keys, 990 where each is alone.
 _ENTRY_OVERHEAD: Final = 1_000
 
 
