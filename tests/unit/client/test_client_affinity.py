@@ -95,7 +95,7 @@ async def test_without_the_option_nothing_is_sent(service: FakeService) -> None:
 async def test_the_description_counts_towards_the_timeout(service: FakeService) -> None:
     """A call whose time has passed with the description of its table is not made."""
     service.table.table.key.partition.add(name="user_id")
-    policy = ResumePolicy(clock=iter([0.0, 0.0, 0.0, 2.0]).__next__)
+    policy = ResumePolicy(clock=lambda: 2.0 if service.metadata else 0.0)
     async with QueryClient(service.address, affinity=True, resume=policy) as client:
         with pytest.raises(DeadlineExceeded, match="key of the table"):
             await client.query(Query("numbers"), timeout=1.0)
