@@ -87,11 +87,12 @@ def test_a_local_index_is_asked_for_attributes_of_the_table() -> None:
 
 
 def batch(
-    *projection: str, rule: RowRule | None = None, **options: Any
+    *projection: str, rule: RowRule | None = None, consistent: bool = False, **options: Any
 ) -> tuple[list[str], list[str] | None, bool]:
     """Return the attributes of a batch's request, those kept, and whether they stay as stored."""
     table = make_table(_SCHEMA, **options)
-    request, result_projection = build_batch(tuple(map(parse_path, projection)), table, rule)
+    paths = tuple(map(parse_path, projection))
+    request, result_projection = build_batch(paths, table, rule, consistent=consistent)
     names = request.get("ExpressionAttributeNames", {})
     requested = [
         names[alias] for alias in request.get("ProjectionExpression", "").split(", ") if alias
@@ -110,12 +111,16 @@ def test_a_batch_requests_the_projection_and_the_keys() -> None:
 
 
 def test_a_batch_also_requests_attributes_to_check() -> None:
-    """These are a rule's attributes, and the time to live if expired items are hidden."""
+    """These are a rule's attributes, and the time to live, which bounds how long it is cached."""
     rule = rule_of("tenant = 'acme' AND SK > 'a'")
     assert batch("note", rule=rule) == (["note", "PK", "SK", "tenant"], ["note"], True)
     expiring: dict[str, Any] = {"time_to_live": "expires", "hide_expired": True}
     assert batch("note", **expiring) == (["note", "PK", "SK", "expires"], ["note"], False)
-    assert batch("note", time_to_live="expires")[0] == ["note", "PK", "SK"]
+    assert batch("note", time_to_live="expires")[0] == ["note", "PK", "SK", "expires"]
+    never_cached: list[dict[str, Any]] = [{"consistent": True}, {"cache_ttl": 0}]
+    for options in never_cached:
+        assert batch("note", time_to_live="expires", **options)[0] == ["note", "PK", "SK"]
+        assert "expires" in batch("note", **expiring, **options)[0]
 
 
 def test_counts_under_different_views_are_cached_apart() -> None:
