@@ -135,7 +135,6 @@ async def open_replicas(
 async def survive(
     case: Case,
     seed: int,
-    number: int,
     where: str,
     replicas: Replicas,
     write: Callable[[str, int], None],
@@ -143,15 +142,16 @@ async def survive(
 ) -> None:
     """Check that no read is wrong, late or refused; then pages and invalidations are shared again.
 
-    A seed decides each call and its replica, and the time of the fault.
+    The case and the seed decide each call and its replica, and the time of the fault.
     """
     await asyncio.to_thread(case.prepare, replicas.redis)
     users = [f"{case.name}-{seed}-{n}-{uuid.uuid4().hex[:4]}" for n in range(9)]
-    load = VersionedLoad(replicas.services, write, users, number)
+    chance = random.Random(f"{case.name} {seed}")
+    load = VersionedLoad(replicas.services, write, users, chance.getrandbits(32))
     before = await replicas.total("backend_calls_total")
     hits = await _hits(replicas)
     async with asyncio.TaskGroup() as group:
-        group.create_task(_strike(replicas, case, random.Random(seed).random() * _SECONDS / 3))
+        group.create_task(_strike(replicas, case, chance.random() * _SECONDS / 3))
         running = group.create_task(load.run(case.seconds, partial(_shows, case)))
     attempts = await replicas.total("backend_calls_total") - before
     hits = await _hits(replicas) - hits

@@ -140,5 +140,4 @@ async def test_a_fault_of_a_cluster_is_survived(
     report: Callable[[str, str, str], None],
 ) -> None:
     """No read is wrong, late or refused; then pages and invalidations are shared again."""
-    number = len(CASES) * seed + CASES.index(case)
-    await survive(case, seed, number, "Cluster", replicas, write, report)
+    await survive(case, seed, "Cluster", replicas, write, report)
