@@ -19,7 +19,7 @@ from tests.support.running import Service, numbers, open_service, query_spec
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-_ITEMS: Final = 1_000
+_ITEMS: Final = 500
 _PARTITIONS: Final = 20
 _REQUEST_UNITS: Final = 0.5  # the least that an eventual read takes
 _CONDITIONS: Final = {

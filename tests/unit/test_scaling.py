@@ -14,9 +14,10 @@ from dynamodb_processor_client.affinity import affinity_key
 from dynamodb_processor_client.rendezvous import ranking
 from dynamodb_processor_server.cache.page_store import CachedPage, PageStore
 from dynamodb_processor_server.reader import PageContent, PageEnd
+from tests.support.lengths import at_length
 
-_PAGES: Final = 50_000
-_READS: Final = 50_000
+_PAGES: Final = at_length(10_000, 50_000)
+_READS: Final = _PAGES
 _ITEMS: Final = bytes(1_000)
 _ADDRESSES: Final = ("10.0.0.1:50051", "10.0.0.2:50051")
 

@@ -15,7 +15,7 @@ from tests.support.lengths import FULL, at_length
 from tests.support.warped_time import WarpedLoop
 from tests.unit.cache.model import Setting, Step
 
-SCHEDULES: Final = at_length(500, 5_000)
+SCHEDULES: Final = at_length(250, 5_000)
 _S = TypeVar("_S", bound=Setting)
 
 

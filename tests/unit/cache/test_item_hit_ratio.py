@@ -15,11 +15,11 @@ from tests.unit.dynamodb.small_table import make_items
 
 _SKEW: Final = 0.99
 _KEYS: Final = at_length(2_000, 100_000)
-_CALLS: Final = at_length(2_000, 40_000)
+_CALLS: Final = at_length(2_000, 80_000)
 _BATCH: Final = 10
 _WRITES: Final = 0.05
 _LAG: Final = 0.5  # seconds until the record of a write is received
-_PAUSE: Final = at_length(0.05, 0.005)  # seconds between calls, so that none of the items expires
+_PAUSE: Final = at_length(0.05, 0.003)  # seconds between calls, so that none of the items expires
 _BYTES: Final = 2**28
 
 
@@ -27,7 +27,7 @@ _BYTES: Final = 2**28
 async def test_skewed_gets_hit_while_writes_refresh(
     report: Callable[[str, str, str], None],
 ) -> None:
-    """At least 85 % of gets hit in the second half of a load that begins with an empty cache.
+    """At least 85 % of gets hit, those of the empty cache at the beginning included.
 
     No get is older than a write that the stream has shown.
     """
@@ -63,9 +63,9 @@ async def test_skewed_gets_hit_while_writes_refresh(
     hits = (all_hits - first_hits) / (whole - first)
     report(
         f"Zipf, s = {_SKEW}, {_KEYS:,} items, {whole:,} gets in memory",
-        "hit ratio ≥ 85 % in the second half, with 5 % writes",
-        f"hit ratio {hits:.1%}, from an empty cache on {all_hits / whole:.1%}, "
+        "hit ratio ≥ 85 % from an empty cache on, with 5 % writes",
+        f"hit ratio {all_hits / whole:.1%}, in the second half {hits:.1%}, "
         f"{stats.item_refreshes:,} of {sequence:,} writes refreshed their item",
     )
-    assert hits >= 0.85
+    assert all_hits / whole >= 0.85
     assert stats.item_refreshes > 0

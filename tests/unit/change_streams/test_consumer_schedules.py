@@ -21,7 +21,7 @@ from tests.unit.change_streams.scripted_stream import (
     table_with_stream,
 )
 
-_SCHEDULES = 60
+_SCHEDULES = 40
 _STEPS = 60
 _USERS = ("u-1", "u-2", "u-3", None)
 #: Seconds from a write to its record, at most as many as the consumer assumes.

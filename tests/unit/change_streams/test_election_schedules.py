@@ -33,7 +33,7 @@ from tests.unit.change_streams.scripted_stream import (
     table_with_stream,
 )
 
-_SCHEDULES = 60
+_SCHEDULES = 40
 _STEPS = 50
 _REPLICAS = 2
 # Seconds by which a replica's clock is fast. Requests that are signed by a clock that is more than

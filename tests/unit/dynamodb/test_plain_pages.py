@@ -26,7 +26,7 @@ from tests.support.reads import CALLER, far_options
 from tests.unit.dynamodb.small_table import LOCAL, SCHEMA, make_items, make_plan
 from tests.unit.query.tables import make_table
 
-ROUNDS = 1_500
+ROUNDS = 750
 NOW = 1_000.0
 
 _Builder: TypeAlias = "PlainPageBuilder | PageBuilder"

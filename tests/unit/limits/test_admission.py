@@ -317,4 +317,4 @@ class AdmissionMachine(RuleBasedStateMachine):
 
 
 TestAdmissionMachine = AdmissionMachine.TestCase
-TestAdmissionMachine.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
+TestAdmissionMachine.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)

@@ -115,7 +115,7 @@ _STATIC_RULES: Final = (
 )
 
 
-@settings(max_examples=5 * settings().max_examples)
+@settings(max_examples=2 * settings().max_examples)
 @given(_CONDITIONS)
 def test_a_formatted_condition_parses_to_itself(condition: Condition) -> None:
     """Formatting the parsed condition again gives the same text."""
