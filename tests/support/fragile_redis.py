@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
+from dynamodb_processor_server.cache.redis.item_port import SharedItemStore
 from dynamodb_processor_server.cache.redis.port import SharedCacheStore
 from dynamodb_processor_server.cache.redis.store import RedisStore
 
@@ -44,9 +45,17 @@ class FragileRedis:
         """Return a replica's client."""
         return self._stores[replica]
 
+    def items(self, replica: int) -> SharedItemStore:
+        """Return the items of a replica's client."""
+        return self._stores[replica].items
+
     async def evict(self) -> None:
         """Lose every generation."""
         await self._lose("*:gen:*")
+
+    async def evict_items(self) -> None:
+        """Lose every single item."""
+        await self._lose("*:item:*")
 
     async def flush(self) -> None:
         """Lose all data, or only one of the two keys that reveal a loss."""

@@ -143,8 +143,7 @@ class MemorySharedCache:
         progress: Sequence[tuple[bytes, bytes]] = ()
         if epoch == self.epoch:
             if len(self.events) - after <= MAX_EVENTS:
-                numbered = list(enumerate(self.events, 1))
-                events = numbered[after : after + most]
+                events = list(enumerate(self.events[after : after + most], after + 1))
             first = max(int(progress_after.removesuffix(b"-0")), len(self.progress) - MAX_PROGRESS)
             noted = enumerate(self.progress[first:], first + 1)
             progress = [(b"%d-0" % number, value) for number, value in noted]

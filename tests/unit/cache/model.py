@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from dynamodb_processor_server.cache.generations import Generations
@@ -28,7 +29,12 @@ from dynamodb_processor_server.errors import (
 )
 from dynamodb_processor_server.query.expression.values import Value
 from dynamodb_processor_server.query.planning.plan import Operation, Plan
-from dynamodb_processor_server.query.planning.tags import Tag, tags_of_partitions, tags_of_table
+from dynamodb_processor_server.query.planning.tags import (
+    Tag,
+    tags_of_items,
+    tags_of_partitions,
+    tags_of_table,
+)
 from dynamodb_processor_server.reader import (
     NO_BUDGET,
     START,
@@ -62,6 +68,7 @@ _SCHEMA: Final = Schema(
 )
 
 
+@lru_cache(maxsize=100)
 def _make_plans(**config: Any) -> tuple[Plan, ...]:
     """Return plans of one partition, several, an index, hydrated items and everything."""
 
@@ -107,7 +114,7 @@ class Step:
     """An event `after` so many seconds; `act` decides which other fields apply."""
 
     after: float
-    act: str  # write, invalidate, invalidate_table, read
+    act: str  # write, invalidate, invalidate_table, read, or an act of a model made of this one
     which: int
     mode: CacheMode
     staleness: float | None
@@ -174,10 +181,10 @@ class Model:
         try:
             for step in steps:
                 await asyncio.sleep(step.after)
-                if step.act == "read":
-                    readers.append(asyncio.create_task(self._read(step)))
-                else:
+                if (call := self._call(step)) is None:
                     self._act(step)
+                else:
+                    readers.append(asyncio.create_task(call))
             await asyncio.gather(*readers)
         finally:
             await self.close()
@@ -189,6 +196,10 @@ class Model:
     def now(self) -> float:
         """Return the time."""
         return self._loop.time()
+
+    def _call(self, step: Step) -> Coroutine[Any, Any, None] | None:
+        """Return the call of a reader that a step makes, None if it makes none."""
+        return self._read(step) if step.act == "read" else None
 
     def _act(self, step: Step) -> None:
         device = DEVICES[step.which % len(DEVICES)]
@@ -207,7 +218,8 @@ class Model:
         else:
             key = (Value("S", devices[0]),)
             paths = self._make_plans[0].table.schema.paths
-            tags = tags_of_partitions(TableIdentity("readings"), [(path, key) for path in paths])
+            table, partitions = TableIdentity("readings"), [(path, key) for path in paths]
+            tags = *tags_of_partitions(table, partitions), *tags_of_items(table, partitions)
         now = self.now()
         return tags, {device: Claim(now, self._writes[device][-1][1]) for device in devices}
 
@@ -219,23 +231,33 @@ class Model:
         return self.reader
 
     async def read_page(self, request: PageRead) -> Page:
-        """Read as DynamoDB would: the state of some moment, less a lag."""
-        plan = request.plan
+        """Read a page, whose text has the versions that it shows, and when its read began."""
+        plan, deadline = request.plan, request.options.hard_deadline
+        lag = 0.0 if plan.consistent else self._lags.of(plan)
+        began, seen = await self.look(tuple(_devices(plan)), lag, deadline)
+        items = json.dumps({"began": began, "seen": seen}).encode()
+        content = PageContent(items, len(seen), None, PageEnd.EXHAUSTED, began)
+        return Page(content, Usage(backend_calls=1))
+
+    async def look(
+        self, devices: Collection[str], longest_lag: float, deadline: float
+    ) -> tuple[float, dict[str, int]]:
+        """Read as DynamoDB would: return the versions of some moment, less a lag.
+
+        The first value is when the read began.
+        """
         step, began = STEP.get(), self.now()
-        await asyncio.sleep(step.takes * step.looks_at)
-        looked = self.now()
-        lag = 0.0 if plan.consistent else step.lag * 0.999 * self._lags.of(plan)
-        seen = {device: self._version(device, looked - lag) for device in _devices(plan)}
         try:
-            async with asyncio.timeout_at(request.options.hard_deadline):
+            async with asyncio.timeout_at(deadline):
+                await asyncio.sleep(step.takes * step.looks_at)
+                moment = self.now() - step.lag * 0.999 * longest_lag
+                seen = {device: self._version(device, moment) for device in devices}
                 await asyncio.sleep(step.takes * (1 - step.looks_at))
         except TimeoutError:
             raise DeadlineExceeded("too late") from None
         if step.fails:
             raise BackendUnavailable("broken")
-        items = json.dumps({"began": began, "seen": seen}).encode()
-        content = PageContent(items, len(seen), None, PageEnd.EXHAUSTED, began)
-        return Page(content, Usage(backend_calls=1))
+        return began, seen
 
     def _version(self, device: str, moment: float) -> int:
         return max(version for when, version in self._writes[device] if when <= moment)

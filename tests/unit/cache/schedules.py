@@ -42,7 +42,7 @@ def make_setting(random: Random) -> Setting:
             "stale_if_error": random.choice([0.0, 60.0]),
         },
         most_generations=random.choice([1, 3, 6, 1_000]),
-        store_bytes=random.choice([6_000, 1_000_000]),
+        store_bytes=random.choice([10_000, 1_000_000]),
     )
 
 

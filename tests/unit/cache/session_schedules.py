@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from random import Random
 from typing import Final
@@ -18,18 +19,23 @@ from tests.unit.cache.session_model import HANGS
 from tests.unit.cache.session_replicas import CLOCK_SKEW, SessionSetting
 
 SESSIONS: Final = 2
+# A session that some scenarios use alone, so that its tokens are old ones.
+_NEWCOMER: Final = SESSIONS
 # Seconds by which a clock is fast: two of them differ by `CLOCK_SKEW` at most.
 _FAST: Final = 0.499 * CLOCK_SKEW
 _CLOCKS: Final = (0.0, _FAST, _FAST, -_FAST, -_FAST)
 _ACTS: Final = {
-    "read": 100,
+    "read": 60,
+    "get": 50,
     "write": 14,
     "invalidate": 2,
     "invalidate_table": 1,
     "evict": 1,
+    "evict_items": 2,
     "flush": 1,
     "cut": 3,
-    "cut_leases": 1,
+    "cut_leases": 2,
+    "end_leases": 2,
     "stream_down": 2,
     "split": 1,
     "trim": 1,
@@ -38,10 +44,11 @@ _ACTS: Final = {
 _BOUNDS: Final = (*(Bound.NONE,) * 4, *(Bound.SESSION,) * 6, Bound.NOW)
 _MODES: Final = (*(CacheMode.DEFAULT,) * 12, CacheMode.ONLY_IF_CACHED, CacheMode.REFRESH)
 _REPEATED: Final = 0.4
-_WANDERS: Final = 0.08
+_SHORT_LIVED: Final = {"cache_ttl": 2.5, "stale_while_revalidate": 20.0}
+_CALLS: Final = ("read", "get")
 # A read of the first partition that is over at once, and that a session may repeat.
 _PLAIN: Final = Step(0.0, "read", 0, CacheMode.DEFAULT, None, 0.0, 0.0, 0.0, False, None, False)
-_PARTITION, _OTHER_PARTITION, _TWO_PARTITIONS, _EVERYTHING = 0, 1, 3, 8
+_PARTITION, _OTHER_PARTITION, _TWO_PARTITIONS, _INDEX, _EVERYTHING = 0, 1, 3, 4, 8
 
 
 def make_session_setting(random: Random) -> SessionSetting:
@@ -50,11 +57,12 @@ def make_session_setting(random: Random) -> SessionSetting:
     shares = random.random() < 0.6
     replicas = random.choice((2, 3)) if shares else random.choice((1, 2, 2, 3))
     return SessionSetting(
-        config=base.config,
+        # The shortest time is over in the longer pauses of the schedules.
+        config={**base.config, **random.choice((_SHORT_LIVED, {"cache_ttl": 300.0}))},
         most_generations=base.most_generations,
         store_bytes=base.store_bytes,
         quarantine=base.quarantine,
-        clocks=tuple(random.choice(_CLOCKS) for _ in range(replicas + SESSIONS)),
+        clocks=tuple(random.choice(_CLOCKS) for _ in range(replicas + SESSIONS + 1)),
         replicas=replicas,
         shares=shares,
         # Without a shared cache only a replica without others may consume a stream.
@@ -65,15 +73,21 @@ def make_session_setting(random: Random) -> SessionSetting:
 
 
 def make_session_steps(random: Random) -> list[Step]:
-    """Return some events: many a read is repeated by its session, perhaps at another replica."""
-    if random.random() < _WANDERS:
-        return _wander(random)
+    """Return some events: many a call is repeated by its session, perhaps at another replica."""
+    scenario = random.choices(list(_SCENARIOS), list(_SCENARIOS.values()))[0]
+    if scenario is not None:
+        return scenario(random)
     step = _make_step(random)
     steps = with_late_indexes(step, random, AROUND_QUARANTINES)
-    if step.act != "read" or random.random() >= _REPEATED:
+    if step.act not in _CALLS or random.random() >= _REPEATED:
         return steps
-    after, replica = random.choice((0.1, 0.6, 3.0)), random.choice((step.replica, step.replica + 1))
+    after, replica = (
+        random.choice((0.0, 0.1, 0.6, 3.0)),
+        random.choice((step.replica, step.replica + 1)),
+    )
     again = replace(step, after=after, replica=replica, mode=CacheMode.DEFAULT, takes=0.3)
+    if step.which == 0 and random.random() < 0.3:
+        again = replace(again, act=random.choice(_CALLS))  # the same item, in a page or alone
     return [*steps, replace(again, bound=random.choice((Bound.NONE, Bound.SESSION)))]
 
 
@@ -81,19 +95,20 @@ def _make_step(random: Random) -> Step:
     """Return an event; most reads are of few pages, and soon, so that there are pages to share."""
     step = replace(
         make_step(random),
-        after=random.choice((0.0, 0.0, 0.02, 0.1, 0.3, 0.6, 1.0, 3.0)),
+        after=random.choice((0.0, 0.0, 0.02, 0.1, 0.3, 0.6, 1.0, 2.0)),
         act=random.choices(list(_ACTS), list(_ACTS.values()))[0],
         replica=random.randrange(6),
         session=random.randrange(SESSIONS),
         bound=random.choice(_BOUNDS),
     )
-    if step.act != "read" or random.random() < 0.2:
+    if step.act not in _CALLS or random.random() < 0.2:
         return step
     return replace(
         step,
-        which=random.choice((0, 0, 0, 0, 1, 3, 4, 4, 8)),  # partitions, an index, everything
+        # Of pages: partitions, an index, everything. Of gets: the same item, in several shapes.
+        which=random.choice((0, 0, 0, 0, 1, 3, 4, 4, 8)),
         mode=random.choice(_MODES),
-        takes=HANGS if random.random() < 0.02 else min(step.takes, 1.0),
+        takes=min(step.takes, 1.0),
         fails=False,
         staleness=None,
         leaves_after=None,
@@ -144,3 +159,143 @@ def _wander(random: Random) -> list[Step]:
         replace(page, after=2.6),
         replace(again, replica=there),
     ]
+
+
+def _wait_for_read(random: Random) -> list[Step]:
+    """Return a read that takes some time or hangs, and a call that might wait for it.
+
+    It must not if it is to show a write that was made in between.
+    """
+    takes = random.choice((HANGS, 0.6))
+    bound = random.choice((Bound.NONE, Bound.NOW))  # with the latter nothing cached will do
+    at = replace(_PLAIN, act=random.choice(_CALLS), replica=random.randrange(6), bound=bound)
+    # A get has the deadline of its caller. The read of a page has one of its own.
+    leaves = random.choice((0.5, 3.0)) if at.act == "get" else None
+    follows = replace(at, after=0.1, takes=0.1)
+    if random.random() < 0.3:
+        write = replace(at, act="write", bound=Bound.NONE, after=0.1)
+        return [replace(at, takes=0.6), write, replace(follows, bound=Bound.NOW)]
+    return [replace(at, takes=takes, leaves_after=leaves), follows]
+
+
+def _wander_to_item(random: Random) -> list[Step]:
+    """Return the calls of a session that has seen a write, and comes to its item from before it.
+
+    The item is cached by the replica `there`, or shared. From there the session goes on to a page.
+    """
+    here, session = random.randrange(6), random.randrange(SESSIONS)
+    there = here + random.choice((0, 1, 1, 2))
+    at = replace(_PLAIN, session=session, replica=here, bound=Bound.SESSION)
+    get = replace(at, act="get", which=random.choice((0, 0, 1, 2, 3)), replica=there)
+    write = replace(at, act="write", bound=random.choice((Bound.NONE, Bound.NONE, Bound.SESSION)))
+    seen = replace(at, act=random.choice(_CALLS), after=random.choice((0.0, 0.02, 0.1)))
+    page = replace(at, which=random.choice((_PARTITION, _INDEX)), lag=1.0)
+    return [
+        replace(get, session=session + 1, bound=random.choice((Bound.NONE, Bound.SESSION))),
+        replace(write, after=random.choice((0.1, 0.4, 2.6)), lag=random.choice((0.0, 0.999))),
+        replace(seen, mode=random.choice((CacheMode.REFRESH, CacheMode.BYPASS))),
+        replace(get, after=random.choice((0.0, 0.1, 0.6, 1.2, 2.6))),
+        replace(page, after=random.choice((0.0, 0.1)), replica=random.choice((here, there))),
+        replace(get, replica=here),
+    ]
+
+
+def _follow_writes(random: Random) -> list[Step]:
+    """Return gets of an item around two writes, whose records may have more than one reader."""
+    replica, session = random.randrange(6), random.randrange(SESSIONS)
+    at = replace(_PLAIN, session=session, replica=replica, bound=Bound.SESSION)
+    get = replace(at, act="get", which=random.choice((0, 0, 1, 3)), bound=Bound.NONE)
+    # So long after the reads that the items are certainly older than the record.
+    write = replace(at, act="write", after=2.6, bound=Bound.NONE)
+    steps = [*(replace(get, replica=number) for number in range(random.choice((1, 3)))), write]
+    if random.random() < 0.5:
+        cut = replace(at, act="cut", takes=random.choice((0.4, 0.8, 1.5)))
+        election = replace(at, act=random.choice(("end_leases", "end_leases", "cut_leases")))
+        steps += [cut, replace(election, after=random.choice((0.0, 0.3)))]
+    else:
+        steps.append(replace(get, after=1.1))
+    later = [replace(write, after=random.choice((0.2, 0.4, 1.2)), lag=random.choice((0.0, 0.999)))]
+    if random.random() < 0.5:
+        later.append(replace(get, after=1.1))
+    seen = replace(at, after=random.choice((0.02, 1.2, 2.6)), mode=CacheMode.REFRESH)
+    again = replace(get, bound=Bound.SESSION, after=random.choice((0.02, 1.2)))
+    page = replace(at, after=0.1)
+    return [*steps, *later, seen, again, replace(again, replica=replica + 1), page]
+
+
+def _replay(random: Random) -> list[Step]:
+    """Return gets of a session at all replicas while the records of earlier writes come again.
+
+    The bound of the session is so old that the stream is known to have been read up to it.
+    """
+    at = replace(_PLAIN, session=random.randrange(SESSIONS), bound=Bound.SESSION)
+    get = replace(at, act="get", which=random.choice((0, 1)))
+    write = replace(at, act="write", bound=Bound.NONE)
+    cached = [replace(get, bound=Bound.NONE, replica=number) for number in (0, 1, 2)]
+    seen = [replace(get, after=1.2), *cached]
+    again = [replace(get, after=0.2, replica=random.randrange(6)) for _ in range(8)]
+    elect = replace(at, act="end_leases", after=3.6)
+    return [*cached, replace(write, after=2.6), replace(write, after=0.1), *seen, elect, *again]
+
+
+def _expire(random: Random) -> list[Step]:
+    """Return two reads of a page, which may have expired by the second one."""
+    read = replace(_PLAIN, replica=random.randrange(6), which=random.choice((_PARTITION, _INDEX)))
+    return [read, replace(read, after=2.6)]
+
+
+def _invalidate_item(random: Random) -> list[Step]:
+    """Return gets of an item within the quarantine after an invalidation, and after it."""
+    at = replace(_PLAIN, replica=random.randrange(6), lag=1.0)
+    get = replace(at, act="get", which=random.choice((0, 1, 3)))
+    invalidate = replace(at, act="invalidate")
+    return [replace(at, act="write"), invalidate, replace(get, after=0.15), replace(get, after=2.6)]
+
+
+def _meet_newcomer(random: Random) -> list[Step]:
+    """Return the calls of a session without recent tokens: a get of an item, then a page of it.
+
+    The page is cached, and was read just before the item was written and read. Either this replica
+    was reading the item already when it was written, or another one has read it.
+    """
+    other = random.randrange(SESSIONS)
+    at = replace(_PLAIN, session=other, replica=random.randrange(6))
+    page = replace(at, bound=Bound.NOW)
+    write = replace(at, act="write", after=0.1, lag=0.999)
+    get = replace(at, act="get", which=random.choice((0, 1)))
+    ours, last = (replace(call, session=_NEWCOMER, bound=Bound.SESSION) for call in (get, page))
+    if random.random() < 0.5:
+        far = replace(get, replica=at.replica + 1, mode=CacheMode.REFRESH)
+        return [page, write, replace(far, after=0.1), replace(get, after=0.05), ours, last]
+    slow = replace(random.choice((get, ours)), mode=CacheMode.REFRESH, takes=0.6, looks_at=1.0)
+    calls = [slow, replace(page, after=0.1), write, replace(ours, after=0.6), last]
+    return calls if slow.session == other else [*calls[:3], replace(last, after=0.6)]
+
+
+def _wait_for_stream(random: Random) -> list[Step]:
+    """Return the calls of a session that comes back to data up to which the stream has been read.
+
+    In between the session has been shown something else, so that its bound is a later time.
+    """
+    replica, session = random.randrange(6), random.randrange(SESSIONS)
+    at = replace(_PLAIN, session=session, replica=replica, bound=Bound.SESSION)
+    cached = [at, replace(at, act="get", which=random.choice((0, 0, 1, 3)))]
+    other = replace(at, which=_OTHER_PARTITION, replica=random.randrange(6), after=0.6)
+    # A claim about the stream needs three seconds: its delay, a poll, a clock, and the way here.
+    later = [replace(cached[0], after=random.choice((0.6, 3.6, 3.6))), cached[1]]
+    return [*cached, replace(other, mode=CacheMode.REFRESH), *later]
+
+
+#: Weights of scenarios, whose events would come together too seldom; None for a single event.
+_SCENARIOS: Final[Mapping[Callable[[Random], list[Step]] | None, int]] = {
+    None: 70,
+    _wander: 6,
+    _wander_to_item: 6,
+    _follow_writes: 6,
+    _replay: 2,
+    _expire: 2,
+    _invalidate_item: 3,
+    _meet_newcomer: 5,
+    _wait_for_stream: 6,
+    _wait_for_read: 4,
+}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from random import Random
-from typing import Any, Final, Literal, Protocol, TypeVar
+from typing import Any, Final, Literal
 
 from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.invalidator import (
@@ -18,13 +18,7 @@ from dynamodb_processor_server.cache.page_store import PageStore
 from dynamodb_processor_server.cache.reader import CachingReader, cached_reader
 from dynamodb_processor_server.cache.redis.encryption import PageCipher
 from dynamodb_processor_server.cache.redis.invalidation_log import InvalidationLogFollower
-from dynamodb_processor_server.cache.redis.port import (
-    FIRST_PROGRESS,
-    LookupRequest,
-    LookupResult,
-    PollResult,
-    SharedCacheStore,
-)
+from dynamodb_processor_server.cache.redis.port import SharedCacheStore
 from dynamodb_processor_server.cache.redis.shared_cache import SharedPageCache
 from dynamodb_processor_server.cache.table_progress import TableProgress
 from dynamodb_processor_server.errors import BackendUnavailable
@@ -32,8 +26,8 @@ from dynamodb_processor_server.query.page_token import TokenKey
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.reader import PageReader
 from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings, CircuitBreaker
-from dynamodb_processor_server.runtime.guarded_store import GuardedStore, StoreError
-from tests.support.shared_cache import MemorySharedCache
+from dynamodb_processor_server.runtime.guarded_store import GuardedStore
+from tests.unit.cache.fragile_caches import FragileSharedCache, Line
 from tests.unit.cache.model import READ_TIMEOUT, Model, Setting, Step
 
 TIMEOUT: Final = 0.1
@@ -51,114 +45,6 @@ ANSWER_KINDS: Final = (
     "not acknowledged",
 )
 _CIPHER: Final = PageCipher((TokenKey("one", bytes(range(32))),))
-_DELAYS: Final = (*(0.0,) * 12, 0.01, 0.02, 0.04, 0.2)
-
-_T = TypeVar("_T")
-
-
-class FragileSharedCache(Protocol):
-    """The replicas' shared store, and its faults."""
-
-    def store(self, replica: int) -> SharedCacheStore:
-        """Return the store of one replica."""
-        ...
-
-    async def evict(self) -> None:
-        """Lose generations, without a trace of their loss."""
-        ...
-
-    async def flush(self) -> None:
-        """Lose the data of an epoch."""
-        ...
-
-    async def disconnect(self, replica: int) -> None:
-        """Break a replica's connections, with any commands under way on them."""
-        ...
-
-
-class FragileMemory:
-    """The shared cache in memory, to which there are no connections."""
-
-    def __init__(self, shared: MemorySharedCache) -> None:
-        self._shared = shared
-
-    def store(self, replica: int) -> SharedCacheStore:
-        """Return the shared cache itself."""
-        return self._shared
-
-    async def evict(self) -> None:
-        """Lose every generation."""
-        self._shared.evict_generations()
-
-    async def flush(self) -> None:
-        """Lose everything."""
-        self._shared.flush()
-
-    async def disconnect(self, replica: int) -> None:
-        """Nothing is connected."""
-
-
-class Line:
-    """One replica's connection to the shared cache: slow at times, and cut off until `cut_until`.
-
-    A command may have been executed although no answer comes.
-    """
-
-    def __init__(self, shared: SharedCacheStore, random: Random) -> None:
-        self.cut_until = 0.0
-        self._shared = shared
-        self._random = random
-
-    async def connect(self) -> None:
-        """The connection exists from the start."""
-
-    async def lookup(self, asked: LookupRequest) -> LookupResult:
-        """Call the shared cache."""
-        return await self._over(lambda: self._shared.lookup(asked))
-
-    async def store(
-        self, asked: LookupRequest, generations: tuple[bytes, ...], value: bytes, lifetime: float
-    ) -> None:
-        """Call the shared cache."""
-        await self._over(lambda: self._shared.store(asked, generations, value, lifetime))
-
-    async def release(self, asked: LookupRequest, generations: tuple[bytes, ...]) -> None:
-        """Call the shared cache."""
-        await self._over(lambda: self._shared.release(asked, generations))
-
-    async def invalidate(self, tags: Sequence[bytes], event: bytes) -> None:
-        """Call the shared cache."""
-        await self._over(lambda: self._shared.invalidate(tags, event))
-
-    async def poll(
-        self, epoch: bytes, after: int, most: int, progress_after: bytes = FIRST_PROGRESS
-    ) -> PollResult:
-        """Call the shared cache."""
-        return await self._over(lambda: self._shared.poll(epoch, after, most, progress_after))
-
-    async def note_progress(self, epoch: bytes, value: bytes) -> None:
-        """Call the shared cache."""
-        await self._over(lambda: self._shared.note_progress(epoch, value))
-
-    async def renew(self, epoch: bytes) -> None:
-        """Call the shared cache."""
-        await self._over(lambda: self._shared.renew(epoch))
-
-    async def close(self) -> None:
-        """Leave the shared cache to the other replica."""
-
-    async def _over(self, ask: Callable[[], Awaitable[_T]]) -> _T:
-        await self._wait()
-        if asyncio.get_running_loop().time() < self.cut_until:
-            raise StoreError("unreachable")
-        answer = await ask()
-        await self._wait()
-        return answer
-
-    async def _wait(self) -> None:
-        delay = self._random.choice(_DELAYS)
-        if delay:
-            await asyncio.sleep(delay)
 
 
 class SharedAccess:
@@ -211,6 +97,8 @@ class SharedAccess:
 class Replica:
     """The caches of one replica. `options` are further ones of its reader."""
 
+    read_timeout = READ_TIMEOUT
+
     def __init__(
         self,
         backend: PageReader,
@@ -224,11 +112,12 @@ class Replica:
         self.invalidator: Invalidator = (
             LocalInvalidator(generations) if access is None else access.invalidator
         )
+        self.store = PageStore(setting.store_bytes, now)
         self.reader = cached_reader(
             backend,
-            PageStore(setting.store_bytes, now),
+            self.store,
             generations,
-            read_timeout=READ_TIMEOUT,
+            read_timeout=self.read_timeout,
             quarantine=setting.quarantine,
             shared=None if access is None else access.pages,
             now=now,
@@ -267,7 +156,7 @@ class SharedModel(Model):
         match step.act:
             case "write":
                 super()._act(step)
-            case "flush" | "evict" | "cut":
+            case "flush" | "evict" | "evict_items" | "cut":
                 if self._shared is not None:
                     self._disturb(self._shared, step)
             case _:
@@ -278,6 +167,8 @@ class SharedModel(Model):
             self._let(shared.flush())
         elif step.act == "evict":
             self._let(shared.evict())
+        elif step.act == "evict_items":
+            self._let(shared.evict_items())
         elif (access := self._replica(step).access) is not None:
             access.line.cut_until = self._loop.time() + step.takes
             self._let(shared.disconnect(step.replica % len(self.replicas)))

@@ -10,10 +10,11 @@ from random import Random
 import pytest
 
 from tests.support.shared_cache import MemorySharedCache
+from tests.unit.cache.fragile_caches import FragileMemory
 from tests.unit.cache.judging import judge_schedules
 from tests.unit.cache.model import Setting, Step
 from tests.unit.cache.schedules import drawn_schedules, make_shared_setting, make_shared_steps
-from tests.unit.cache.shared_model import ANSWER_KINDS, FragileMemory, SharedModel
+from tests.unit.cache.shared_model import ANSWER_KINDS, SharedModel
 
 
 @pytest.mark.timeout(1_200)

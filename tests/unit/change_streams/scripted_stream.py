@@ -78,13 +78,14 @@ class ScriptedStream:
         old: WireItem | None = None,
         new: WireItem | None = None,
         change: Change | None = None,
+        created: float = 0.0,
     ) -> StreamRecord:
         """Add the record of a write to an open shard."""
         shard = self.shards_of_all[shard_id]
         assert not shard.closed, "nothing is written to closed shards"
         self.written += 1
         implied: Change = "INSERT" if old is None else "REMOVE" if new is None else "MODIFY"
-        record = StreamRecord(f"{self.written:04}", change or implied, old, new)
+        record = StreamRecord(f"{self.written:04}", change or implied, old, new, created=created)
         shard.records.append(record)
         self.times[record.sequence] = asyncio.get_running_loop().time()
         return record
