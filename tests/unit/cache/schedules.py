@@ -8,15 +8,12 @@ from itertools import chain
 from random import Random
 from typing import Final, TypeVar
 
-from hypothesis import strategies as st
-
 from dynamodb_processor_server.cache.quarantine import Quarantine
 from dynamodb_processor_server.reader import CacheMode
 from tests.unit.cache.model import DEVICES, LAGS, Setting, Step
 from tests.unit.cache.shared_model import REPLICAS
 
 _S = TypeVar("_S", bound=Setting)
-_T = TypeVar("_T")
 
 _SHORT: Final = Quarantine(table=0.3, index=1.5)
 _LATE_INDEX: Final = 0.03
@@ -66,22 +63,16 @@ def make_shared_steps(random: Random) -> list[Step]:
     return with_late_indexes(make_shared_step(random), random, AROUND_QUARANTINES)
 
 
-def drawn_schedules(
+def schedules_of(
     make_setting: Callable[[Random], _S], make_steps: Callable[[Random], list[Step]], most: int
-) -> st.SearchStrategy[tuple[_S, list[Step], Random]]:
-    """Draw a schedule, and the source of all other chance; fewer steps are the simpler ones."""
+) -> Callable[[Random], tuple[_S, list[Step]]]:
+    """Return what makes schedules of up to `most` events or groups of events."""
 
-    def draw(make: Callable[[Random], _T]) -> st.SearchStrategy[_T]:
-        return st.integers(0, 2**64 - 1).map(lambda seed: make(Random(seed)))
+    def make(random: Random) -> tuple[_S, list[Step]]:
+        setting, number = make_setting(random), random.randint(10, most)
+        return setting, list(chain.from_iterable(make_steps(random) for _ in range(number)))
 
-    steps = st.integers(10, most).flatmap(
-        lambda number: st.lists(draw(make_steps), min_size=number, max_size=number)
-    )
-    return st.tuples(
-        draw(make_setting),
-        steps.map(lambda found: list(chain(*found))),
-        draw(lambda random: random),
-    )
+    return make
 
 
 def with_late_indexes(

@@ -58,7 +58,7 @@ def make_session_setting(random: Random) -> SessionSetting:
     replicas = random.choice((2, 3)) if shares else random.choice((1, 2, 2, 3))
     return SessionSetting(
         # The shortest time is over in the longer pauses of the schedules.
-        config={**base.config, **random.choice((_SHORT_LIVED, {"cache_ttl": 300.0}))},
+        config={**base.config, **random.choice((_SHORT_LIVED, *({"cache_ttl": 300.0},) * 2))},
         most_generations=base.most_generations,
         store_bytes=base.store_bytes,
         quarantine=base.quarantine,

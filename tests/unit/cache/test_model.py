@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.cache.judging import judge_schedules
 from tests.unit.cache.model import Model, Setting, Step
-from tests.unit.cache.schedules import drawn_schedules, make_setting, make_steps
+from tests.unit.cache.schedules import make_setting, make_steps, schedules_of
 
 
 @pytest.mark.timeout(1_200)
@@ -29,7 +29,7 @@ def test_no_page_older_than_an_invalidation_is_served(
 
     played, answers = judge_schedules(
         "races of writers and readers, one replica, simulated time",
-        drawn_schedules(make_setting, make_steps, most=79),
+        schedules_of(make_setting, make_steps, most=79),
         play,
         report,
     )

@@ -15,7 +15,7 @@ from tests.support.shared_cache import MemorySharedCache
 from tests.unit.cache.fragile_caches import FragileMemory
 from tests.unit.cache.judging import judge_schedules
 from tests.unit.cache.model import Step
-from tests.unit.cache.schedules import drawn_schedules
+from tests.unit.cache.schedules import schedules_of
 from tests.unit.cache.session_model import SESSION_KINDS, SessionModel
 from tests.unit.cache.session_replicas import SessionSetting
 from tests.unit.cache.session_schedules import make_session_setting, make_session_steps
@@ -42,7 +42,7 @@ def test_no_session_goes_back_in_time(report: Callable[[str, str, str], None]) -
 
     played, answers = judge_schedules(
         "sessions that wander between replicas, simulated time: clocks differ, streams lag",
-        drawn_schedules(make_session_setting, make_session_steps, most=45),
+        schedules_of(make_session_setting, make_session_steps, most=45),
         play,
         report,
         SCHEDULES,

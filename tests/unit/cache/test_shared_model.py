@@ -13,7 +13,7 @@ from tests.support.shared_cache import MemorySharedCache
 from tests.unit.cache.fragile_caches import FragileMemory
 from tests.unit.cache.judging import judge_schedules
 from tests.unit.cache.model import Setting, Step
-from tests.unit.cache.schedules import drawn_schedules, make_shared_setting, make_shared_steps
+from tests.unit.cache.schedules import make_shared_setting, make_shared_steps, schedules_of
 from tests.unit.cache.shared_model import ANSWER_KINDS, SharedModel
 
 
@@ -35,7 +35,7 @@ def test_no_page_older_than_an_acknowledged_invalidation_is_served(
 
     played, answers = judge_schedules(
         "races of two replicas, simulated time: generations lost, ways cut, indexes late",
-        drawn_schedules(make_shared_setting, make_shared_steps, most=59),
+        schedules_of(make_shared_setting, make_shared_steps, most=59),
         play,
         report,
     )
