@@ -89,6 +89,11 @@ class ItemCache:
         return self._quarantine.table
 
     @property
+    def lag_of_others(self) -> float:
+        """Seconds before the read of an item by another replica up to which it shows all writes."""
+        return self.quarantine + self._clock_skew
+
+    @property
     def invalidations_up_to_date(self) -> bool:
         """Whether no invalidation of another replica can have been missed here."""
         return self._shared is None or self._shared.may_serve_local
@@ -108,6 +113,17 @@ class ItemCache:
         if bound is None or content.shows_until >= bound:
             return True
         return self._followed_until(shape.table) >= bound
+
+    def bound_of_items(self, shape: ItemShape, policy: CachePolicy) -> float:
+        """Return the time up to which an item must show every write by itself.
+
+        It is that of the caller's bound; -inf if the caller has none, or if the writes until then
+        have reached all cached items: those that are found after this call show them.
+        """
+        bound = policy.not_before
+        if bound is None or self._followed_until(shape.table) >= bound:
+            return -inf
+        return bound
 
     def find_all(
         self, shape: ItemShape, keys: Iterable[ItemKey], policy: CachePolicy
@@ -156,16 +172,21 @@ class ItemCache:
         """Store an item that was read; return when it expires, None if it was not stored."""
         return self._put(shape, key, content, snapshot.generations)
 
+    def from_other(self, content: ItemContent) -> ItemContent:
+        """Return an item of the shared cache, with its times by the clock of this replica.
+
+        The clock of the replica that has read it may be slow or fast. Whether its read was
+        consistent is not known, so it shows what an eventual one does.
+        """
+        shown = -inf if content.sequence else content.read_at - self.lag_of_others
+        until = content.read_until + self._clock_skew
+        return replace(content, read_until=until, shows_until=shown)
+
     def adopt(
         self, shape: ItemShape, key: ItemKey, found: ExpiringItem, snapshot: GenerationSnapshot
     ) -> float | None:
-        """Store an item of the shared cache; return when it expires, None if it was not stored.
-
-        The clock of the replica that has read it may be slow.
-        """
-        content = found.content
-        content = replace(content, read_until=content.read_until + self._clock_skew)
-        return self._store_entry(shape, key, content, found.expires, snapshot.generations)
+        """Store an item `from_other`; return when it expires, None if it was not stored."""
+        return self._store_entry(shape, key, found.content, found.expires, snapshot.generations)
 
     def expiry(self, shape: ItemShape, content: ItemContent) -> float:
         """Return when an item expires."""

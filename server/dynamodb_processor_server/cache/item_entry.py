@@ -34,7 +34,7 @@ class ItemContent:
         sequence: The sequence number of the stream record that the item comes from; 0 for an item
             that was read.
         shows_until: Every write that was finished before this time is shown; -inf for an item of a
-            stream record, as later records may be still to come, and of another replica.
+            stream record, as later records may be still to come.
     """
 
     message: bytes | None

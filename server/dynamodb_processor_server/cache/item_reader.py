@@ -29,7 +29,6 @@ from dynamodb_processor_server.reader import (
     ReadOptions,
 )
 
-_LONGEST_WAIT: Final = 2.0  # seconds for the read of another caller
 _NOTHING: Final = CachedItems({})
 
 
@@ -40,7 +39,7 @@ class CachingItemReader:
         self,
         items: ItemReader,
         cache: ItemCache,
-        wait: float = _LONGEST_WAIT,
+        wait: float,
         sharing: ItemSharing | None = None,
     ) -> None:
         self._items = items

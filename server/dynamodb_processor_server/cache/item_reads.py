@@ -31,11 +31,15 @@ from dynamodb_processor_server.runtime.single_flight import Flight, SingleFlight
 
 
 class _ItemFlight(Flight[ReadItems]):
-    """A read of some items that callers share; `began` is a time of the event loop."""
+    """A read of some items that callers share; `began` is a time of the event loop.
 
-    def __init__(self, task: asyncio.Task[ReadItems], began: float) -> None:
+    Its items may be expected to show every write before `shows_until`, in seconds since the epoch.
+    """
+
+    def __init__(self, task: asyncio.Task[ReadItems], began: float, shows_until: float) -> None:
         super().__init__(task)
         self.began = began
+        self.shows_until = shows_until
 
 
 @dataclass(slots=True)
@@ -113,8 +117,7 @@ class ItemReads:
         """
         wanted = self._wanted(request, shape, missing)
         shares, now = options.cache.mode is CacheMode.DEFAULT, asyncio.get_running_loop().time()
-        may_join = shares and options.cache.not_before is None
-        joined = self._flights_to_join(wanted, options.cache, joins_since) if may_join else {}
+        joined = self._flights_to_join(wanted, options.cache, joins_since) if shares else {}
         for flight in joined.values():
             self._flights.join(flight)
         usage, own = NO_USAGE, [index for index in missing if index not in joined]
@@ -186,11 +189,13 @@ class ItemReads:
             not_before = max(not_before, now - policy.max_staleness)
         if not self._cache.invalidations_up_to_date:
             not_before = max(not_before, now - FRESH_SECONDS)
+        bound = -inf if policy.not_before is None else policy.not_before
         found = {index: self._flights.find(wanted.flight_key(index)) for index in wanted.keys}
         return {
             index: flight
             for index, flight in found.items()
             if flight is not None and flight.waiters and flight.began >= not_before
+            if flight.shows_until >= bound
         }
 
     async def _lead(
@@ -210,8 +215,9 @@ class ItemReads:
         read = self._fill.read(wanted, indexes, options, caller)
         if not shares:
             return await read
-        began = asyncio.get_running_loop().time()
-        flight = _ItemFlight(asyncio.create_task(read, name="item flight"), began)
+        began, consistent = asyncio.get_running_loop().time(), self._cache.needs_consistent_read
+        shown = self._cache.shown_by(self._cache.now(), consistent=consistent(options.cache))
+        flight = _ItemFlight(asyncio.create_task(read, name="item flight"), began, shown)
         keys = [wanted.flight_key(index) for index in indexes]
         for key in keys:
             self._flights.start(key, flight)
@@ -242,7 +248,7 @@ class ItemReads:
             await wait_until(flight.task, min(until, deadline))
             read = _result(flight.task)
             item = None if read is None else read.items.get(keys[index])
-            if item is None or not self._is_young(item, options.cache):
+            if item is None or not self._is_acceptable(item, options.cache):
                 late.append(index)
             else:
                 answer.add(index, item)
@@ -250,10 +256,15 @@ class ItemReads:
             raise DeadlineExceeded("the deadline passed before anything was read")
         return [] if now() >= options.soft_deadline and answer.items else late
 
-    def _is_young(self, item: ReadItem, policy: CachePolicy) -> bool:
-        """Return whether an item is no older than wanted: one of the shared cache may be."""
-        staleness = policy.max_staleness
-        return staleness is None or self._cache.now() - item.read_at <= staleness
+    def _is_acceptable(self, item: ReadItem, policy: CachePolicy) -> bool:
+        """Return whether an item is what a caller wants: one of the shared cache may be too old.
+
+        So may one that was read eventually, when the leader's bound was old enough for that.
+        """
+        staleness, bound = policy.max_staleness, policy.not_before
+        if staleness is not None and self._cache.now() - item.read_at > staleness:
+            return False
+        return bound is None or (item.content is not None and item.content.shows_until >= bound)
 
 
 def _add(answer: Answer, keys: Mapping[int, ItemKey], indexes: list[int], read: ReadItems) -> None:

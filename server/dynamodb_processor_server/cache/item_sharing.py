@@ -68,33 +68,37 @@ class ItemSharing:
     ) -> tuple[dict[int, FoundItem], SharedFill | None]:
         """Return the items that are found, by index, and how to store the others.
 
-        `snapshots` are of the wanted items. REFRESH and `not_before` accept no item, but store
-        some.
+        `snapshots` are of the wanted items. REFRESH accepts no item, but stores some.
         """
+        # A write that reaches the caches after the lookup does not count as one before it.
+        bound = self._cache.bound_of_items(shape, policy)
         indexes = list(snapshots)
         keys = [request.keys[index] for index in indexes]
-        found = await self._shared.find(self._lookup(shape, keys, policy))
+        found = await self._shared.find(self._lookup(shape, keys, policy, bound))
         if found is None:
             return {}, None
         items = {}
         for number, expiring in found.items.items():
-            index, content = indexes[number], expiring.content
+            index, content = indexes[number], self._cache.from_other(expiring.content)
+            if content.shows_until < bound:
+                continue
             try:
                 item = self._cache.item(shape, content)
             except ValueError:
                 continue
             key = shape.key(keys[number])
-            expires = self._cache.adopt(shape, key, expiring, snapshots[index])
+            adopted = ExpiringItem(content, expiring.expires)
+            expires = self._cache.adopt(shape, key, adopted, snapshots[index])
             items[index] = FoundItem(item, content, expires)
         return items, SharedFill(self._shared, found.fill, indexes)
 
     def _lookup(
-        self, shape: ItemShape, keys: Sequence[WireItem], policy: CachePolicy
+        self, shape: ItemShape, keys: Sequence[WireItem], policy: CachePolicy, bound: float
     ) -> ItemLookup:
         staleness, mode = policy.max_staleness, policy.mode
         oldest = -inf if staleness is None else self._cache.now() - staleness
-        # It is not known of the items of other replicas which writes they show.
-        if mode is CacheMode.REFRESH or policy.not_before is not None:
+        oldest = max(oldest, bound + self._cache.lag_of_others)  # no others are transferred
+        if mode is CacheMode.REFRESH:
             oldest = inf
         tags = [item_tags(shape.table, key) for key in keys]
         reads = mode is not CacheMode.ONLY_IF_CACHED

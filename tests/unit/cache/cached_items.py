@@ -62,6 +62,7 @@ class ItemTable:
         jitter: float = 0.0,
         wait: float = 2.0,
         max_bytes: int = 1_000_000,
+        clock_skew: float = 0.0,
     ) -> None:
         self.now = 1_000.0
         self.seconds = 0.0
@@ -85,6 +86,7 @@ class ItemTable:
             now=lambda: self.now,
             jitter=lambda: jitter,
             followed_until=lambda _: self.followed,
+            clock_skew=clock_skew,
         )
         self.reader = CachingItemReader(self, self.cache, wait)
         self.refreshes = ItemRefresh(self.cache)

@@ -105,3 +105,41 @@ async def test_the_look_up_obeys_the_bound() -> None:
     for bound, found in ((1_000.0 - _LAG, 1), (1_000.0, 0)):
         assert len(table.reader.cached_items(request, since(bound)).messages) == found
         assert len(table.cache.find_all(shape, keys, since(bound)) or ()) == found
+
+
+@warped
+async def test_a_read_that_began_after_the_bound_is_joined() -> None:
+    """It is consistent for its own caller's bound, so it shows the writes of older ones too."""
+    table = ItemTable()
+    table.seconds = 1.0
+    reading = asyncio.create_task(table.get(1, cache=since(1_000.0)))
+    await asyncio.sleep(0.5)
+    found = await table.get(1, cache=since(999.0))
+    assert (found.status, values(found)) == (CacheStatus.COALESCED, {0: 10})
+    assert values(await reading) == {0: 10}
+    assert table.consistent == [True]
+
+
+@warped
+async def test_an_eventual_read_that_began_late_enough_is_joined() -> None:
+    """Whatever it may lack was written after the bound."""
+    table = ItemTable()
+    table.seconds = 1.0
+    reading = asyncio.create_task(table.get(1))
+    await asyncio.sleep(0.5)
+    assert (await table.get(1, cache=since(1_000.0 - _LAG))).status is CacheStatus.COALESCED
+    await reading
+    assert table.consistent == [False]
+
+
+@warped
+async def test_a_consistent_read_that_began_before_the_bound_is_not_joined() -> None:
+    """The write may have come after it had read."""
+    table = ItemTable()
+    table.seconds = 1.0
+    reading = asyncio.create_task(table.get(1, cache=since(1_000.0)))
+    await asyncio.sleep(0.5)
+    table.write(1, 99)
+    table.now += 0.5
+    assert values(await table.get(1, cache=since(1_000.1))) == {0: 99}
+    assert values(await reading) == {0: 10}

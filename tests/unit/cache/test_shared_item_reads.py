@@ -62,8 +62,10 @@ class _Items(MemorySharedItems):
 class Replica(ItemTable):
     """A replica with its own view of one table, whose items are those of `like`."""
 
-    def __init__(self, store: MemorySharedCache, like: Replica | None = None) -> None:
-        super().__init__()
+    def __init__(
+        self, store: MemorySharedCache, like: Replica | None = None, clock_skew: float = 0.0
+    ) -> None:
+        super().__init__(clock_skew=clock_skew)
         if like is not None:
             self.items = like.items
 
@@ -92,12 +94,12 @@ class Replica(ItemTable):
 
 
 @asynccontextmanager
-async def fleet() -> AsyncIterator[tuple[_Items, Replica, Replica]]:
+async def fleet(clock_skew: float = 0.0) -> AsyncIterator[tuple[_Items, Replica, Replica]]:
     """Open two replicas whose logs are up to date."""
     store = MemorySharedCache(lambda: _NOW, Random(1))
     store.items = items = _Items(store)
-    first = Replica(store)
-    second = Replica(store, first)
+    first = Replica(store, clock_skew=clock_skew)
+    second = Replica(store, first, clock_skew)
     for each in (first, second):
         each.now = _NOW
         await each.log.poll()
