@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, SupportsFloat, SupportsIndex, TypeVar, cast
 
 _T = TypeVar("_T")
@@ -128,12 +128,17 @@ def aware_time(argument: str, value: datetime) -> datetime:
 
     Raises:
         TypeError: The value is not a `datetime`.
-        ValueError: The time has no time zone.
+        ValueError: The time has no time zone, or is outside of the years 1 to 9999 in UTC.
     """
     if not isinstance(value, datetime):
         raise TypeError(f"{argument} is a datetime, not {shown(value)}")
     if value.utcoffset() is None:
         raise ValueError(f"{argument} has no time zone; datetime.now(UTC) has one: {shown(value)}")
+    try:
+        value.astimezone(UTC)
+    except OverflowError as error:
+        years = "outside of the years 1 to 9999 in UTC"
+        raise ValueError(f"{argument} is {years}: {shown(value)}") from error
     return value
 
 

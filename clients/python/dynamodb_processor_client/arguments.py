@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from dynamodb_processor_client import argument_checks as check
 from dynamodb_processor_client.assignments import FORMS, attribute, parameter, unique, utf8
 from dynamodb_processor_client.connection_arguments import add_connection_arguments
 from dynamodb_processor_client.destinations import resolve
@@ -311,7 +312,7 @@ def _timestamp(argument: str) -> datetime:
         return datetime.now(UTC)
     if _TIMESTAMP.fullmatch(argument):
         with suppress(ValueError):
-            return datetime.fromisoformat(argument)
+            return check.aware_time("not_before", datetime.fromisoformat(argument))
     raise argparse.ArgumentTypeError(
         f"not now, nor a time with a time zone such as 2026-01-31T12:00:00Z: {argument!r}"
     )

@@ -65,6 +65,7 @@ class OperationTokens:
         tokens, written = self._session.bounds(self._table) if self._session else ((), None)
         self._tokens = {*tokens, *(given.split(_SEPARATOR) if given else ())}
         times = (written, policy.not_before if policy else None)
+        self._written = written
         self._not_before = max((time for time in times if time is not None), default=None)
 
     def apply_to(self, request: _Request) -> None:
@@ -99,7 +100,7 @@ class OperationTokens:
             return
         self._answers = with_answer(self._answers, self._sent, token)
         if self._session is not None:
-            self._session.record(self._table, self._sent, token, self._not_before)
+            self._session.record(self._table, self._sent, token, self._written)
         self._sent = (token,)
 
     def replace_unreadable(self, error: Exception) -> bool:

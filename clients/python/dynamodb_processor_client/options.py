@@ -55,7 +55,7 @@ class CachePolicy:
 
     Raises:
         TypeError: An argument has the wrong type.
-        ValueError: `not_before` has no time zone.
+        ValueError: `not_before` has no time zone, or is outside of the years 1 to 9999 in UTC.
     """
 
     mode: CacheMode = CacheMode.DEFAULT

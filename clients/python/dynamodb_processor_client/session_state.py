@@ -23,6 +23,7 @@ MAX_TOKENS: Final = 50
 _ALL_TABLES: Final = ""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_LATEST: Final = datetime.max.replace(tzinfo=UTC)
 _MAX_TEXT: Final = 65_536  # characters
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -83,9 +84,8 @@ class SessionState:
     def wrote(self, tables: Collection[str], at: datetime | None = None) -> None:
         """Record a write, by default one that has just finished; no table means all tables."""
         with self._lock:
-            time = self._now() if at is None else at
             for table in tables or (_ALL_TABLES,):
-                self._write(table, time)
+                self._write(table, self._moment(table) if at is None else at)
 
     def forget(self, table: str, tokens: Collection[str]) -> None:
         """Replace tokens by the current time, which is later than their answers."""
@@ -114,7 +114,18 @@ class SessionState:
 
     def _replace_by_time(self, table: str) -> None:
         self._shown.pop(table, None)  # A token showed it.
-        self._write(table, self._now())
+        self._write(table, self._moment(table))
+
+    def _moment(self, table: str) -> datetime:
+        """Return a time for what has just happened: later than those before, in a table or in all.
+
+        An answer may have shown those, but not what came after it. A clock may stand still for up
+        to 0.1 s, and times of other services may be ahead of it.
+        """
+        names = self._written if table == _ALL_TABLES else (table, _ALL_TABLES)
+        before = [self._written[name] for name in names if name in self._written]
+        later = (min(time, _LATEST - _MICROSECOND) + _MICROSECOND for time in before)
+        return max(self._now(), *later, _EPOCH)
 
     def _write(self, table: str, time: datetime) -> None:
         self._written[table] = max(time, self._written.get(table, time))

@@ -107,7 +107,7 @@ class Session:
 
         Raises:
             TypeError: A table is not a string, or `at` not a `datetime`.
-            ValueError: `at` has no time zone.
+            ValueError: `at` has no time zone, or is outside of the years 1 to 9999 in UTC.
         """
         for table in tables:
             check.text("table", table)

@@ -71,8 +71,8 @@ export class SessionState {
   }
 
   /** Records a write, by default one that has just finished; no table means all tables. */
-  wrote(tables: readonly string[], at: number = this.#now()): void {
-    for (const table of tables.length === 0 ? [ALL_TABLES] : tables) this.#write(table, at);
+  wrote(tables: readonly string[], at?: number): void {
+    for (const table of tables.length === 0 ? [ALL_TABLES] : tables) this.#write(table, at ?? this.#moment(table));
   }
 
   /** Replaces tokens by the current time, which is later than their answers. */
@@ -97,7 +97,19 @@ export class SessionState {
 
   #replaceByTime(table: string): void {
     this.#shown.delete(table); // A token showed it.
-    this.#write(table, this.#now());
+    this.#write(table, this.#moment(table));
+  }
+
+  /**
+   * Returns a time for what has just happened: later than those before, in a table or in all.
+   *
+   * An answer may have shown those, but not what came after it. A clock may stand still for up to 0.1 s,
+   * and times of other services may be ahead of it.
+   */
+  #moment(table: string): number {
+    const names = table === ALL_TABLES ? [...this.#written.keys()] : [table, ALL_TABLES];
+    const before = names.map((name) => this.#written.get(name)).filter((time) => time !== undefined);
+    return Math.max(this.#now(), ...before.map((time) => time + 1));
   }
 
   #write(table: string, time: number): void {

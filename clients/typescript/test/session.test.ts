@@ -51,6 +51,19 @@ test("too many tokens become a time", () => {
   assert.deepEqual(session.bounds("u"), { tokens: [], written: null });
 });
 
+test("a write after an answer is a bound, whatever the clock says", () => {
+  for (const first of [5, 9]) {
+    for (const table of ["t", ""]) {
+      const session = new SessionState(undefined, () => 5);
+      session.wrote(["t"], first);
+      session.record("t", [], "a", first);
+      assert.equal(session.bounds("t").written, null);
+      session.wrote(table === "" ? [] : [table]);
+      assert.equal(session.bounds("t").written, first + 1);
+    }
+  }
+});
+
 test("reads that overlap lose no token, and another session continues", async () => {
   const [client] = fake("session");
   const session = client.session();

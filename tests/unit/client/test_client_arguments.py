@@ -118,6 +118,9 @@ def test_a_staleness_of_another_type() -> None:
         CachePolicy(not_before=5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"not_before has no time zone; datetime\.now\(UTC\) has"):
         CachePolicy(not_before=datetime(2026, 1, 31))  # noqa: DTZ001 - the error
+    for edge in ("0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"):
+        with pytest.raises(ValueError, match="outside of the years 1 to 9999 in UTC"):
+            CachePolicy(not_before=datetime.fromisoformat(edge))
     with pytest.raises(TypeError, match="not_before_token is a string, not None"):
         CachePolicy(not_before_token=None)  # type: ignore[arg-type]
 

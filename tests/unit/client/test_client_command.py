@@ -196,6 +196,10 @@ async def test_a_reader_that_closes_the_pipe(
         (("query", "t", "--not-before", "2026-01-31T12:00:00"), "a time with a time zone"),
         (("stream", "t", "--not-before", "2026-02-31T12:00:00Z"), "a time with a time zone"),
         (("count", "t", "--not-before", "today"), "not now, nor a time"),
+        (
+            ("get", "t", "-k", "n=1", "--not-before", "0001-01-01T00:00:00+01:00"),
+            "not now, nor a time",
+        ),
         (("query", "t", "-p", 'a::={"S": 1}'), "1 is not a string"),
         (
             ("--profile", "x", "tables"),

@@ -153,6 +153,33 @@ def test_a_write_that_an_answer_has_shown_is_no_bound_any_more() -> None:
     assert session.bounds("t") == ((), _NOW)
 
 
+@pytest.mark.parametrize("written", [["t"], []])
+@pytest.mark.parametrize("later", [timedelta(), _SECOND])
+def test_a_write_after_an_answer_is_a_bound_whatever_the_clock_says(
+    written: list[str], later: timedelta
+) -> None:
+    """The clock may not have moved since the write before, and that of another service be ahead."""
+    session = state()
+    session.wrote(["t"], _NOW + later)
+    operation(session)[0].record("a")
+    overlapping, _ = operation(session)
+    session.wrote(written)
+    overlapping.record("b")
+    assert session.bounds("t")[1] == _NOW + later + timedelta(microseconds=1)
+    latest = datetime.max.replace(tzinfo=UTC)
+    session.wrote(written, latest)
+    session.wrote(written)
+    assert session.bounds("t")[1] == latest
+
+
+def test_a_bound_of_the_caller_shows_no_later_write() -> None:
+    """A time in the future means that of the call, so a write after the call is a bound."""
+    session = state()
+    OperationTokens(SessionPolicy(not_before=_NOW + _SECOND, state=session), "t").record("a")
+    session.wrote(["t"])
+    assert session.bounds("t")[1] == _NOW
+
+
 def test_the_bounds_of_the_caller_hold_as_well() -> None:
     """Of two times the later one is sent, and tokens are joined."""
     session, request = state(), QueryRequest()
