@@ -140,14 +140,16 @@ class ItemFill:
     ) -> ReadItems:
         """Read items in one way, and store those that may be stored.
 
-        They are read without the row rule of the caller, which the cache does not know.
+        They are read without the row rule of the caller, which the cache does not know. A
+        consistent read does not show what was written in another region.
         """
         request, cache, shape = wanted.request, self._cache, wanted.shape
+        sees_all = consistent and not request.table.schema.replicated
         keys = tuple(request.keys[index] for index in indexes)
         result = await self._items.get_items(
             replace(request, keys=keys, consistent=consistent, rule=None), options, caller
         )
-        shown = cache.shown_by(result.read_at, consistent=consistent)
+        shown = cache.shown_by(result.read_at, consistent=sees_all)
         times = ItemTimes(result.read_at, cache.now(), shown)
         items: dict[ItemKey, ReadItem] = {}
         stored: dict[int, ExpiringItem] = {}
@@ -155,11 +157,11 @@ class ItemFill:
             index = indexes[number]
             key, snapshot, expires = wanted.keys[index], wanted.snapshots[index], None
             content = cache.content(shape, item, times)
-            if content is not None and cache.is_past_quarantine(snapshot, consistent=consistent):
+            if content is not None and cache.is_past_quarantine(snapshot, consistent=sees_all):
                 expires = cache.put(shape, key, content, snapshot)
                 if expires is not None:
                     stored[index] = ExpiringItem(content, expires)
             items[key] = ReadItem(item, content, result.read_at, expires)
         if fill is not None and stored:
-            fill.store(stored, consistent=consistent)
+            fill.store(stored, consistent=sees_all)
         return ReadItems(items, result.usage)

@@ -230,6 +230,25 @@ async def test_quarantine_of_replicated_tables_stores_nothing() -> None:
 
 
 @warped
+async def test_a_bounded_get_of_a_replicated_table_claims_no_more_than_an_eventual_one() -> None:
+    """It reads consistently, which does not show writes in other regions: as if eventual."""
+    table = ItemTable(table=replicated())
+    table.invalidate()
+    bound = CachePolicy(not_before=table.now)
+    found = await table.get(1, cache=bound)
+    assert table.consistent == [True]
+    assert (found.status, found.expires_in) == (CacheStatus.MISS, None)
+    table.now += 2.0
+    assert (await table.get(1, cache=bound)).expires_in == TTL
+    assert (await table.get(1, cache=CachePolicy(not_before=table.now - 2.0))).status is (
+        CacheStatus.HIT
+    )
+    assert (await table.get(1, cache=CachePolicy(not_before=table.now - 1.0))).status is (
+        CacheStatus.MISS
+    )
+
+
+@warped
 async def test_nothing_is_served_while_invalidations_are_late() -> None:
     """An item may have been invalidated by another replica."""
     table = ItemTable()
