@@ -133,7 +133,7 @@ def _wander(random: Random) -> list[Step]:
         mode=CacheMode.REFRESH,
         which=random.choice((_PARTITION, _TWO_PARTITIONS, _EVERYTHING)),
     )
-    again = replace(at, replica=random.choice((here, there)))
+    again = replace(at, replica=random.choice((here, there, there + 1)))
     steps = [before, replace(write, lag=random.choice((0.0, 0.999, 0.999))), seen]
     if random.random() < 0.5:
         waits = 1.0 if took else random.choice((0.0, 0.1, 0.6, 0.9, 1.2, 3.0))
@@ -233,7 +233,7 @@ def _replay(random: Random) -> list[Step]:
     write = replace(at, act="write", bound=Bound.NONE)
     cached = [replace(get, bound=Bound.NONE, replica=number) for number in (0, 1, 2)]
     seen = [replace(get, after=1.2), *cached]
-    again = [replace(get, after=0.2, replica=random.randrange(6)) for _ in range(8)]
+    again = [replace(get, after=0.15, replica=random.randrange(6)) for _ in range(20)]
     elect = replace(at, act="end_leases", after=3.6)
     return [*cached, replace(write, after=2.6), replace(write, after=0.1), *seen, elect, *again]
 
@@ -242,6 +242,20 @@ def _expire(random: Random) -> list[Step]:
     """Return two reads of a page, which may have expired by the second one."""
     read = replace(_PLAIN, replica=random.randrange(6), which=random.choice((_PARTITION, _INDEX)))
     return [read, replace(read, after=2.6)]
+
+
+def _cut_off(random: Random) -> list[Step]:
+    """Return calls at a replica that is cut off while an item is written and invalidated elsewhere.
+
+    The replica may be about to replace the item after an earlier write.
+    """
+    at = replace(_PLAIN, replica=random.randrange(6))
+    get = replace(at, act="get", which=random.choice((0, 1, 3)))
+    write = replace(at, act="write", lag=0.999, after=0.3)
+    cut = replace(at, act="cut", takes=random.choice((0.6, 0.6, 4.0)))
+    invalidate = replace(at, act="invalidate", replica=at.replica + 1, after=0.05)
+    calls = [cut, write, invalidate, replace(get, after=0.9), at]
+    return [get, *random.choice(([], [replace(write, after=2.6, lag=0.0)])), *calls]
 
 
 def _invalidate_item(random: Random) -> list[Step]:
@@ -294,6 +308,7 @@ _SCENARIOS: Final[Mapping[Callable[[Random], list[Step]] | None, int]] = {
     _follow_writes: 6,
     _replay: 2,
     _expire: 2,
+    _cut_off: 3,
     _invalidate_item: 3,
     _meet_newcomer: 5,
     _wait_for_stream: 6,
