@@ -47,8 +47,15 @@ _DEFAULT_OPTIONS: Final[ChannelOptions] = (
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5_000),
 )
+# Between replicas one that does not answer is left soon: gRPC's bound on connecting is 20 s.
+_REPLICA_OPTIONS: Final[ChannelOptions] = (("grpc.min_reconnect_backoff_ms", 2_000),)
 
 
 def channel_options(options: ChannelOptions) -> ChannelOptions:
     """Return the options of a channel: those of this module, which `options` override."""
     return list({**dict(_DEFAULT_OPTIONS), **dict(options)}.items())
+
+
+def replica_options(options: ChannelOptions) -> ChannelOptions:
+    """Return the options of a channel to one of several replicas, which `options` override."""
+    return list({**dict(_REPLICA_OPTIONS), **dict(options)}.items())

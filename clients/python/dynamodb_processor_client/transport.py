@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import grpc
 from grpc import ChannelConnectivity
@@ -54,6 +54,37 @@ def connection_failed(channel: Channel) -> Callable[[], bool]:
 
     failed()
     return failed
+
+
+class MovingStream:
+    """A streaming call that moves to the next replica until one has answered."""
+
+    def __init__(self, calls: Iterator[Any], moves_on: Callable[[grpc.RpcError], bool]) -> None:
+        """Begin the first of `calls`, and each next one after an error for which it `moves_on`."""
+        self._calls = calls
+        self._call = next(calls)
+        self._moves_on = moves_on
+        self._has_begun = False
+
+    async def read(self) -> Any:
+        """Return the next message, or what gRPC returns at the end."""
+        while True:
+            try:
+                message = await self._call.read()
+            except grpc.RpcError as error:
+                if self._has_begun or not self._moves_on(error):
+                    raise
+                following = next(self._calls, None)
+                if following is None:
+                    raise
+                self._call = following
+            else:
+                self._has_begun = True
+                return message
+
+    def cancel(self) -> None:
+        """Cancel the call."""
+        self._call.cancel()
 
 
 def owner() -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
@@ -13,9 +14,10 @@ import pytest
 from google.rpc.error_details_pb2 import ErrorInfo
 
 from dynamodb_processor_client import Query, QueryClient, ResumePolicy, Unavailable
+from dynamodb_processor_client.channel import replica_options
 from dynamodb_processor_client.rendezvous import ranking
 from tests.support.fake_server import running
-from tests.support.fake_service import Failure, FakeService, numbered
+from tests.support.fake_service import Cut, Failure, FakeService, numbered
 from tests.support.running import eventually
 from tests.support.threaded_client import ClientFactory
 from tests.unit.client.fake_time import FakeTime
@@ -133,6 +135,34 @@ async def test_a_stream_goes_to_the_owner_of_its_key(world: World) -> None:
         assert world.reached()[later] == 1
 
 
+async def test_a_stream_begins_elsewhere_while_its_owner_leaves(world: World) -> None:
+    """The first stream after a replica has left needs no call before it that finds this out."""
+    async with world.client() as client:
+        (owner,) = await world.owners(client, [5])
+        await world.stop(owner)
+        stream = client.stream(_query(5))
+        assert len([item async for item in stream]) == 150
+        reached = world.reached()
+        assert sum(reached) == 1
+        assert not reached[owner]
+
+
+async def test_a_replica_that_does_not_answer_is_left(
+    make_client: ClientFactory,
+) -> None:
+    """A connection that hangs is given up, and its call made elsewhere."""
+    service = FakeService(items=numbered(1))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        async with running(service):
+            targets = [f"127.0.0.1:{silent.getsockname()[1]}", service.address]
+            options = [("grpc.min_reconnect_backoff_ms", 100)]
+            async with make_client(targets, affinity=True, options=options) as client:
+                await client.tables()
+        assert len(service.metadata) == 1
+    assert dict(replica_options(()))["grpc.min_reconnect_backoff_ms"] == 2_000
+    assert list(replica_options(options)) == options
+
+
 async def test_a_replica_that_comes_back_has_its_keys_again(world: World) -> None:
     """The client connects again by itself."""
     async with world.client() as client:
@@ -175,11 +205,19 @@ async def test_only_calls_that_have_not_begun_move_on(
             with pytest.raises(Unavailable, match="not now"):
                 await client.query(_query(5))
         assert sum(world.reached()) == elsewhere  # Refused calls are not counted.
+        world.services[owner].cuts.append(Cut(0, refusal))
+        items = client.stream(_query(5))
+        if elsewhere:
+            assert len([item async for item in items]) == 150
+        else:
+            with pytest.raises(Unavailable, match="not now"):
+                await anext(items)
+        assert sum(world.reached()) == 1 + elsewhere
 
 
 async def test_without_any_replica_a_call_fails(world: World) -> None:
     """The error is that of the last replica that was tried."""
-    async with world.client() as client:
+    async with world.client(options=[("grpc.enable_retries", 0)]) as client:
         for index in range(3):
             await world.stop(index)
         with pytest.raises(Unavailable):

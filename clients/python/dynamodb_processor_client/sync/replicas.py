@@ -3,23 +3,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import Any, Final, cast
 
 import grpc
 
-from dynamodb_processor_client.channel import ChannelOptions
+from dynamodb_processor_client.channel import ChannelOptions, replica_options
 from dynamodb_processor_client.errors import Unavailable, from_rpc_error
 from dynamodb_processor_client.rendezvous import ranking
 from dynamodb_processor_client.sync.affinity import AFFINITY_HEADER
 from dynamodb_processor_client.sync.deadlines import Deadline
-from dynamodb_processor_client.sync.transport import Channel, connection_failed, open_channel
+from dynamodb_processor_client.sync.transport import (
+    Channel,
+    MovingStream,
+    connection_failed,
+    open_channel,
+)
 from dynamodb_processor_client.trace_context import Metadata
 
 # Of errors with which a replica has not begun with the call: no connection, or a stopping replica.
 # Others, such as overload, would be no better elsewhere, and more calls would make them worse.
 _NOT_BEGUN: Final = ("", "DRAINING")
+_TOO_LATE: Final = "no replica had answered by then"
 
 
 def open_channels(
@@ -29,9 +35,10 @@ def open_channels(
     clock: Callable[[], float],
 ) -> Channel:
     """Return a channel to one target, or one that chooses among several for each call."""
+    if len(targets) == 1:
+        return open_channel(targets[0], credentials, options)
+    options = replica_options(options)
     channels = [open_channel(target, credentials, options) for target in targets]
-    if len(channels) == 1:
-        return channels[0]
     # Stubs and the client use no more of a channel than this class has.
     return cast(Channel, Replicas(targets, channels, clock))
 
@@ -64,25 +71,32 @@ class Replicas:
             deadline = Deadline(timeout, self._clock)
             *earlier, last = self._candidates(metadata)
             for channel in earlier:
-                left = deadline.remaining(0.0, "no replica had answered by then")
+                left = deadline.remaining(0.0, _TOO_LATE)
                 make = channel.unary_unary(*method, **codecs)
                 try:
                     return make(request, timeout=left, metadata=metadata)
                 except grpc.RpcError as error:
                     if not _has_not_begun(error):
                         raise
-            left = deadline.remaining(0.0, "no replica had answered by then")
+            left = deadline.remaining(0.0, _TOO_LATE)
             make = last.unary_unary(*method, **codecs)
             return make(request, timeout=left, metadata=metadata)
 
         return call
 
     def unary_stream(self, *method: Any, **codecs: Any) -> Callable[..., Any]:
-        """Return what opens streams; a broken one is opened again by the client."""
+        """Return what opens streams; one that breaks later is opened again by the client."""
 
         def call(request: Any, *, timeout: float | None, metadata: Metadata) -> Any:
-            make = self._candidates(metadata)[0].unary_stream(*method, **codecs)
-            return make(request, timeout=timeout, metadata=metadata)
+            deadline = Deadline(timeout, self._clock)
+
+            def calls() -> Iterator[Any]:
+                for channel in self._candidates(metadata):
+                    left = deadline.remaining(0.0, _TOO_LATE)
+                    make = channel.unary_stream(*method, **codecs)
+                    yield make(request, timeout=left, metadata=metadata)
+
+            return MovingStream(calls(), _has_not_begun)
 
         return call
 

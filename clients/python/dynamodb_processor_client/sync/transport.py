@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from threading import Event
 from typing import Final, Protocol, TypeAlias
 
@@ -58,6 +58,47 @@ def connection_failed(channel: Channel) -> Callable[[], bool]:
     states = deque([ChannelConnectivity.IDLE], maxlen=1)
     channel.subscribe(states.append, try_to_connect=True)
     return lambda: states[-1] is ChannelConnectivity.TRANSIENT_FAILURE
+
+
+class MovingStream:
+    """A streaming call that moves to the next replica until one has answered."""
+
+    def __init__(
+        self, calls: Iterator[StreamCall], moves_on: Callable[[grpc.RpcError], bool]
+    ) -> None:
+        """Begin the first of `calls`, and each next one after an error for which it `moves_on`."""
+        self._calls = calls
+        self._call = next(calls)
+        self._moves_on = moves_on
+        self._has_begun = False
+        self._is_cancelled = False
+
+    def __next__(self) -> StreamQueryResponse:
+        """Return the next message."""
+        while True:
+            try:
+                message = next(self._call)
+            except grpc.RpcError as error:
+                if self._has_begun or not self._moves_on(error):
+                    raise
+                following = next(self._calls, None)
+                if following is None:
+                    raise
+                self._call = following
+                if self._is_cancelled:  # by another thread, which knew the call before
+                    following.cancel()
+            else:
+                self._has_begun = True
+                return message
+
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        """Have a function called at the end; return False if the call has ended."""
+        return self._call.add_callback(callback)
+
+    def cancel(self) -> None:
+        """Cancel the call."""
+        self._is_cancelled = True
+        self._call.cancel()
 
 
 def owner() -> object:
