@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from inspect import signature
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
-from redis.asyncio.connection import SSLConnection, parse_url
+from redis.asyncio.connection import Connection, SSLConnection, parse_url
 
 from dynamodb_processor_server.errors import ConfigurationError
 
@@ -22,6 +24,10 @@ INVALID_URL: Final = (
 )
 #: A part of a prefix in braces, which alone decides where a cluster keeps a key.
 _HASH_TAG: Final = re.compile(r"[^{]*\{[^}]+\}")
+#: Options of pools of connections.
+_POOL_OPTIONS: Final = frozenset({"connection_class", "max_connections", "timeout"})
+#: Options of connections to `seeds` too, besides those of TLS and the user.
+_SEED_OPTIONS: Final = frozenset({"connection_class", "client_name", "protocol"})
 _SENTINEL_PORT: Final = 26_379
 _PORT: Final = 6_379
 
@@ -126,9 +132,20 @@ def has_hash_tag(prefix: str) -> bool:
 def parse_redis_url(text: str) -> RedisUrl:
     """Parse a URL of Redis; raise ValueError, which does not show it, for any other text."""
     try:
-        return _parsed(text)
+        parsed = _parsed(text)
     except (ValueError, AttributeError):  # the latter is of a certificate's unknown flag
         raise ValueError(INVALID_URL) from None
+    if not parsed.options.keys() <= _known_options(parsed.options):
+        raise ValueError("has an option after `?` that redis-py's connections do not have")
+    return parsed
+
+
+def _known_options(options: Mapping[str, Any]) -> frozenset[str]:
+    """Return the options that connections may have; redis-py finds others when it connects."""
+    kind = options.get("connection_class", Connection)
+    constructors = [signature(each.__init__) for each in kind.__mro__]
+    names = [name for constructor in constructors for name in constructor.parameters]
+    return _POOL_OPTIONS.union(names)
 
 
 def _parsed(text: str) -> RedisUrl:
@@ -151,13 +168,14 @@ def _parsed(text: str) -> RedisUrl:
     del options["host"]
     if is_cluster:
         options.pop("db", None)
-        return RedisUrl(topology, seeds, "", options, options)
-    own = ("connection_class", "client_name")
     seed_options = {
-        name: value for name, value in options.items() if name in own or name.startswith("ssl_")
+        name: value
+        for name, value in options.items()
+        if name in _SEED_OPTIONS or name.startswith("ssl_")
     }
     for name in ("username", "password"):
-        if (value := options.pop(f"sentinel_{name}", None)) is not None:
+        value = options.get(name) if is_cluster else options.pop(f"sentinel_{name}", None)
+        if value is not None:
             seed_options[name] = value
     return RedisUrl(topology, seeds, service, options, seed_options)
 

@@ -52,6 +52,34 @@ def test_a_url_of_a_cluster_has_some_of_its_nodes() -> None:
     assert parsed.options == parsed.seed_options == {"username": "ddb", "password": "hush"}
 
 
+def test_a_connection_to_ask_has_none_of_the_bounds_of_the_others() -> None:
+    """A finder has its own bounds. The user, TLS and the protocol are the same."""
+    parsed = parse_redis_url(
+        "rediss+cluster://:hush@one?max_connections=9&timeout=2&socket_timeout=3&protocol=2"
+        "&ssl_min_version=771"
+    )
+    bounds = {"max_connections": 9, "timeout": 2.0, "socket_timeout": 3.0}
+    assert bounds.items() <= parsed.options.items()
+    assert parsed.seed_options == {
+        "password": "hush",
+        "protocol": 2,
+        "ssl_min_version": 771,
+        "connection_class": SSLConnection,
+    }
+    sentinel = parse_redis_url("redis+sentinel://one/fleet?protocol=2&socket_timeout=3")
+    assert sentinel.seed_options == {"protocol": 2}
+
+
+@pytest.mark.parametrize("address", ["redis://there", "redis+cluster://there", "unix:///there"])
+def test_an_unknown_option_is_refused_without_showing_it(address: str) -> None:
+    """It may be a part of a password. Connections would find it when they connect."""
+    for option in ("hush=1", "ssl_keyfile=hush", "sentinel_password=hush"):
+        with pytest.raises(ValueError, match="an option after `\\?` that redis-py") as refused:
+            parse_redis_url(f"{address}?{option}")
+        assert "hush" not in str(refused.value)
+    assert parse_redis_url(f"{address}?health_check_interval=9").options
+
+
 @pytest.mark.parametrize(
     "text",
     [
