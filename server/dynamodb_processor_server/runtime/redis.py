@@ -24,7 +24,7 @@ from redis.exceptions import TimeoutError as TooSlow
 
 from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.runtime.guarded_store import StoreError
-from dynamodb_processor_server.runtime.redis_finders import NO_NOTIFICATIONS
+from dynamodb_processor_server.runtime.redis_finders import NO_NOTIFICATIONS, PrimaryFinder
 from dynamodb_processor_server.runtime.redis_primary import PrimaryPool, open_finder
 from dynamodb_processor_server.runtime.redis_url import Address, parse_redis_url
 
@@ -86,12 +86,19 @@ class _InUse:
         self._commands = 0
         self._ended = asyncio.Event()
 
-    async def run(
-        self, script: Any, keys: Sequence[str | bytes], arguments: Sequence[bytes | str | int]
-    ) -> Any:
+    @property
+    def finder(self) -> PrimaryFinder | None:
+        """The finder of the primary, None where the URL names the server itself."""
+        pool = self.client.connection_pool
+        return pool.finder if isinstance(pool, PrimaryPool) else None
+
+    @contextmanager
+    def command(self) -> Iterator[None]:
+        """Keep the connections open for a command; its errors become StoreError."""
         self._commands += 1
         try:
-            return await run_script(partial(script, client=self.client), keys, arguments)
+            with _failures():
+                yield
         finally:
             self._commands -= 1
             self._ended.set()
@@ -140,22 +147,24 @@ class RedisClient:
         self, script: Any, keys: Sequence[str | bytes], arguments: Sequence[bytes | str | int]
     ) -> Any:
         """Run a script; raise StoreError."""
-        return await self._current.run(script, keys, arguments)
+        current = self._current
+        with current.command():
+            return await script(keys=keys, args=arguments, client=current.client)
 
     async def primary(self) -> Address | None:
         """Return the primary, None where the URL names the server itself; raise StoreError."""
-        pool = self._current.client.connection_pool
-        if not isinstance(pool, PrimaryPool):
+        current = self._current
+        if (finder := current.finder) is None:
             return None
-        with _failures():
-            return await pool.finder.find()
+        with current.command():
+            return await finder.find()
 
     async def confirm(self, primary: Address | None) -> None:
         """Ask whether it has been the primary until now; raise StoreError if it may not have."""
-        pool = self._current.client.connection_pool
-        if primary is not None and isinstance(pool, PrimaryPool):
-            with _failures():
-                await pool.finder.confirm(primary, self._timeout * _CONFIRM_SHARE)
+        current = self._current
+        if primary is not None and (finder := current.finder) is not None:
+            with current.command():
+                await finder.confirm(primary, self._timeout * _CONFIRM_SHARE)
 
     async def close(self) -> None:
         """Close all connections."""

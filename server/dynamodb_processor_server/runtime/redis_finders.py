@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from math import inf
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -23,6 +23,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from dynamodb_processor_server.runtime.redis_url import Address, RedisUrl
 
+_T = TypeVar("_T")
 _Request = Callable[[Address, Any], Awaitable[Address | None]]
 _Asked = dict[Address, asyncio.Task[Address | None]]
 
@@ -30,6 +31,8 @@ _ANSWER_SECONDS: Final = 1.0  # a server that takes longer to answer counts as s
 _GRACE_SECONDS: Final = 0.03  # the wait for other answers after the first one
 _FIND_SECONDS: Final = 3.0
 _SURE_SECONDS: Final = 0.5  # for which an answer serves further connections
+# A cluster may get other replicas, which are to be asked in `confirm`.
+_SEARCH_SECONDS: Final = 10.0
 _MAX_NODES: Final = 9  # of a cluster that are asked
 #: A server that is asked may not even speak Redis's protocol.
 _FAILURES: Final = (
@@ -60,7 +63,7 @@ class PrimaryFinder(ABC):
         self._finding: asyncio.Task[Address] | None = None
         self._confirming: asyncio.Task[None] | None = None
         self._confirming_next: asyncio.Task[None] | None = None
-        self._sure_until = -inf  # in the loop's time
+        self._sure_until = self._search_again = -inf  # in the loop's time
         self._failure = ""  # the latest error of a server, in its words
 
     async def find(self) -> Address:
@@ -70,10 +73,13 @@ class PrimaryFinder(ABC):
         """
         if self.address is not None and _now() < self._sure_until:
             return self.address
+        return await _outcome(self._search())
+
+    def _search(self) -> asyncio.Task[Address]:
         if self._finding is None or self._finding.done():
             self._finding = asyncio.create_task(self._find(), name="redis: find the primary")
             self._finding.add_done_callback(_mark_as_seen)
-        return await asyncio.shield(self._finding)
+        return self._finding
 
     def doubt(self) -> None:
         """Ask anew for the next connection, because the primary is none or cannot be reached."""
@@ -89,7 +95,7 @@ class PrimaryFinder(ABC):
             task = asyncio.create_task(self._confirm_next(seconds), name="redis: confirm")
             task.add_done_callback(_mark_as_seen)
             self._confirming_next = task
-        await asyncio.shield(self._confirming_next)
+        await _outcome(self._confirming_next)
         if self.address != primary:
             raise Unreachable("another primary was found meanwhile")
 
@@ -125,6 +131,8 @@ class PrimaryFinder(ABC):
         began = _now()
         await self._confirm(seconds)
         self._sure_until = began + _SURE_SECONDS
+        if began >= self._search_again:
+            self._search()  # nobody waits for it
 
     async def _find(self) -> Address:
         began, servers = _now(), self._candidates()
@@ -136,6 +144,7 @@ class PrimaryFinder(ABC):
             (count, address != self.address, address) for address, count in named.items()
         )
         self._sure_until = began + _SURE_SECONDS
+        self._search_again = began + _SEARCH_SECONDS
         return self.address
 
     async def _answers(
@@ -226,7 +235,16 @@ class ClusterFinder(PrimaryFinder):
         super().__init__(url)
         self._key = key
         self._slot = key_slot(key.encode())
-        self._shards: dict[Address, tuple[Address, ...]] = {}  # the named primaries and replicas
+        # The primaries that were named, each with its replicas: by the last search that ended, and
+        # by the one under way.
+        self._shards: dict[Address, tuple[Address, ...]] = {}
+        self._named_shards: dict[Address, tuple[Address, ...]] = {}
+
+    async def _find(self) -> Address:
+        self._named_shards = {}
+        address = await super()._find()
+        self._shards = self._named_shards
+        return address
 
     async def _confirm(self, seconds: float) -> None:
         """Ask the replicas of the primary, none of which may have taken over.
@@ -242,7 +260,6 @@ class ClusterFinder(PrimaryFinder):
 
     def _candidates(self) -> Iterable[Address]:
         known = [server for shard in self._shards.values() for server in shard]
-        self._shards.clear()
         return tuple(dict.fromkeys((*self._url.seeds, *known)))[:_MAX_NODES]
 
     async def _ask(self, server: Address, client: Any) -> Address | None:
@@ -250,7 +267,7 @@ class ClusterFinder(PrimaryFinder):
             if int(first) <= self._slot <= int(last):
                 # A node that does not know its own name leaves it empty.
                 shard = tuple((_text(node[0]) or server[0], int(node[1])) for node in nodes)
-                self._shards[shard[0]] = shard
+                self._named_shards[shard[0]] = shard
                 return shard[0]
         return None
 
@@ -265,6 +282,18 @@ class ClusterFinder(PrimaryFinder):
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+async def _outcome(task: asyncio.Task[_T]) -> _T:
+    """Return the result of a task that callers share: one that is cancelled leaves it running.
+
+    Raises ConnectionError if the task was cancelled, by `PrimaryFinder.close`. To pass that on
+    would cancel the callers, among them tasks that run as long as the server.
+    """
+    await asyncio.wait((task,))
+    if task.cancelled():
+        raise Unreachable("the connections were closed")
+    return task.result()
 
 
 def _mark_as_seen(task: asyncio.Task[Any]) -> None:
