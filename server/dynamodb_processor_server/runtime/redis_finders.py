@@ -108,7 +108,11 @@ class PrimaryFinder(ABC):
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        for client in self._clients.values():
+        await self._close_all_but(())
+
+    async def _close_all_but(self, servers: Iterable[Address]) -> None:
+        for server in self._clients.keys() - set(servers):
+            client = self._clients.pop(server)
             await client.aclose()
             await client.connection_pool.disconnect()
 
@@ -145,6 +149,9 @@ class PrimaryFinder(ABC):
         )
         self._sure_until = began + _SURE_SECONDS
         self._search_again = began + _SEARCH_SECONDS
+        # Of a cluster whose nodes are replaced, the connections to earlier ones would stay.
+        asked = (*self._asked_to_find, *self._asked_to_confirm)
+        await self._close_all_but((*self._candidates(), *servers, *asked))
         return self.address
 
     async def _answers(
@@ -185,19 +192,22 @@ class PrimaryFinder(ABC):
 
     def _client(self, server: Address) -> Any:
         if server not in self._clients:
-            host, port = server
-            pool = BlockingConnectionPool(
-                max_connections=2,
-                timeout=_ANSWER_SECONDS,
-                socket_timeout=None,
-                socket_connect_timeout=_ANSWER_SECONDS,
-                retry=Retry(NoBackoff(), 1),
-                retry_on_error=[RuntimeError],
-                maint_notifications_config=NO_NOTIFICATIONS,
-                **self._url.seed_options | {"host": host, "port": port},
-            )
-            self._clients[server] = Redis(connection_pool=pool)
+            self._clients[server] = self._open(server)
         return self._clients[server]
+
+    def _open(self, server: Address) -> Any:
+        host, port = server
+        pool = BlockingConnectionPool(
+            max_connections=2,
+            timeout=_ANSWER_SECONDS,
+            socket_timeout=None,
+            socket_connect_timeout=_ANSWER_SECONDS,
+            retry=Retry(NoBackoff(), 1),
+            retry_on_error=[RuntimeError],
+            maint_notifications_config=NO_NOTIFICATIONS,
+            **self._url.seed_options | {"host": host, "port": port},
+        )
+        return Redis(connection_pool=pool)
 
 
 class SentinelFinder(PrimaryFinder):

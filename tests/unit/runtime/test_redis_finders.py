@@ -28,9 +28,11 @@ class _Cluster:
         self.silent: set[Address] = set()
         self.speaks = asyncio.Event()
         self.asked: list[Address] = []
+        self.connected: set[Address] = set()
 
     def node(self, address: Address) -> _Node:
         """Return a client of a node."""
+        self.connected.add(address)
         return _Node(self, address)
 
 
@@ -40,6 +42,14 @@ class _Node:
     def __init__(self, cluster: _Cluster, address: Address) -> None:
         self._cluster = cluster
         self._address = address
+        self.connection_pool = self
+
+    async def aclose(self) -> None:
+        """Do nothing, as a client of a pool that others may use."""
+
+    async def disconnect(self) -> None:
+        """Close the connections."""
+        self._cluster.connected.remove(self._address)
 
     async def execute_command(self, *_command: str) -> list[Any]:
         """Answer CLUSTER SLOTS."""
@@ -64,7 +74,7 @@ class _Finder(ClusterFinder):
         super().__init__(parse_redis_url("redis+cluster://one"), _KEY)
         self._cluster = cluster
 
-    def _client(self, server: Address) -> Any:
+    def _open(self, server: Address) -> Any:
         return self._cluster.node(server)
 
 
@@ -96,9 +106,13 @@ async def test_nodes_that_joined_later_can_deny_a_primary() -> None:
     for _ in range(2):
         await asyncio.sleep(11.0)
         await finder.confirm(_PRIMARY, 1.0)
+    await asyncio.sleep(1.0)
+    assert cluster.connected == {_PRIMARY, _LATER}, "earlier nodes have no connections"
     cluster.promoted.add(_LATER)
     with pytest.raises(Unreachable, match="has become the primary"):
         await finder.confirm(_PRIMARY, 1.0)
+    await finder.close()
+    assert not cluster.connected
 
 
 @pytest.mark.parametrize("confirms", [False, True])
