@@ -93,7 +93,7 @@ class RedisTls:
             raise ConfigurationError(f"redis_tls_ca: {self.ca}: {_reason(error)}") from None
         try:
             if self.certificate is not None:
-                context.load_cert_chain(self.certificate, self.key)
+                context.load_cert_chain(self.certificate, self.key, _no_password)
         except (OSError, ValueError) as error:
             files = f"{self.certificate}, {self.key}"
             raise ConfigurationError(f"redis_tls_certificate: {files}: {_reason(error)}") from None
@@ -185,6 +185,11 @@ def _address(host: str, port: int) -> Address:
     if not parts.hostname or parts.path or parts.username:
         raise ValueError
     return parts.hostname, parts.port or port
+
+
+def _no_password() -> str:
+    """Refuse a key that is encrypted, for which OpenSSL would ask at the terminal."""
+    raise ConfigurationError("redis_tls_key: is encrypted; give the file of the decrypted key")
 
 
 def _reason(error: Exception) -> str:

@@ -124,8 +124,8 @@ async def test_a_finder_that_is_closed_fails_its_callers_and_cancels_none(confir
     finder.doubt()
     cluster.silent |= {_PRIMARY, _REPLICA}
     cluster.promoted.add(_REPLICA)
-    asking = finder.confirm(_PRIMARY, 1.0) if confirms else finder.find()
-    caller = asyncio.create_task(asking)
+    pending = finder.confirm(_PRIMARY, 1.0) if confirms else finder.find()
+    caller = asyncio.create_task(pending)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     await finder.close()
@@ -140,10 +140,10 @@ async def test_a_client_keeps_a_finder_open_while_it_is_asked() -> None:
     client = RedisClient("redis+cluster://one", 1.0, 1, key=_KEY)
     client.script("").registered_client.connection_pool.finder = _Finder(cluster)
     cluster.silent.add(_PRIMARY)
-    asking = asyncio.create_task(client.primary())
+    pending = asyncio.create_task(client.primary())
     await asyncio.sleep(0)
     client.use("redis+cluster://two")
     await asyncio.sleep(0)
     cluster.speaks.set()
-    assert await asking == _PRIMARY
+    assert await pending == _PRIMARY
     await client.close()

@@ -5,6 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+)
 from redis.asyncio.connection import SSLConnection
 
 from dynamodb_processor_server.errors import ConfigurationError
@@ -128,6 +133,19 @@ def test_files_for_tls_become_options_of_the_url(tmp_path: Path) -> None:
     assert RedisTls().apply("redis://a") == "redis://a"
     with pytest.raises(ValueError, match="without TLS"):
         files.apply("redis://a")
+
+
+def test_an_encrypted_key_is_refused(tmp_path: Path) -> None:
+    """OpenSSL would ask for its password at the terminal, and wait."""
+    issued = issue()
+    certificate, key = issued.write(tmp_path)
+    key.write_bytes(
+        issued.private.private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"hush")
+        )
+    )
+    with pytest.raises(ConfigurationError, match="redis_tls_key: is encrypted"):
+        RedisTls(None, certificate, key).check()
 
 
 def test_files_for_tls_are_checked_at_the_start(tmp_path: Path) -> None:
