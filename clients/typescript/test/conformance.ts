@@ -1,11 +1,10 @@
 /** Makes the calls of the conformance kit (tests/cases/contract) and compares the results. */
 
 import { fromJson, type DescMessage, type JsonObject, type JsonValue, type MessageShape } from "@bufbuild/protobuf";
-import { durationMs, timestampDate, type Duration } from "@bufbuild/protobuf/wkt";
 import { createClient, type Transport } from "@connectrpc/connect";
 import { queryError } from "../src/errors.js";
 import { GetTableRequestSchema } from "../src/gen/dynamodb_processor/v1/catalog_service_pb.js";
-import { CacheMode, Consistency, Order, TotalMode, type QuerySpec } from "../src/gen/dynamodb_processor/v1/query_pb.js";
+import { Consistency, TotalMode } from "../src/gen/dynamodb_processor/v1/query_pb.js";
 import {
   BatchGetItemsRequestSchema,
   CountItemsRequestSchema,
@@ -13,32 +12,25 @@ import {
   QueryRequestSchema,
   QueryService,
   StreamQueryRequestSchema,
-  type BatchGetItemsRequest,
-  type CountItemsRequest,
-  type QueryRequest,
-  type StreamQueryRequest,
 } from "../src/gen/dynamodb_processor/v1/query_service_pb.js";
 import {
   number,
   QueryError,
-  type Budget,
-  type CachePolicy,
   type ClientOptions,
   type Count,
   type Explanation,
   type FoundItems,
-  type InputValue,
   type Item,
   type ItemStream,
   type Page,
   type PageStream,
-  type Query,
   type QueryClient,
   type Session,
   type Table,
   type TableSummary,
   type Total,
 } from "../src/index.js";
+import { inputs, limits, pageOptions, queryOf } from "./conformance_requests.js";
 import { same, typedItem, typedJson, typedValue } from "./typed.js";
 
 /** One case; tests/cases/contract/README.md describes the fields. */
@@ -262,87 +254,6 @@ function stateOf({ resumeToken, total, freshnessToken }: PageStream | ItemStream
 
 function read<S extends DescMessage>(schema: S, one: Case): MessageShape<S> {
   return fromJson(schema, one.request);
-}
-
-function queryOf(one: Case, spec: QuerySpec | undefined): Query {
-  const { parameters } = one.request["query"] as { parameters?: JsonObject };
-  return {
-    table: spec!.table,
-    expression: spec!.expression,
-    parameters: parameters && inputs(parameters),
-    index: spec!.index === "" ? undefined : spec!.index,
-    order: spec!.order === Order.DESCENDING ? "descending" : undefined,
-    projection: spec!.projection,
-    consistent: spec!.consistency === Consistency.STRONG,
-    maxItems: spec!.maxItems === undefined ? undefined : Number(spec!.maxItems),
-  };
-}
-
-function pageOptions(request: QueryRequest | StreamQueryRequest) {
-  const { total } = request;
-  const wanted = total && (total.mode === TotalMode.BOUNDED ? Number(total.upTo) : ("exact" as const));
-  return { pageSize: request.pageSize, total: wanted, ...limits(request) };
-}
-
-const MODES = {
-  [CacheMode.UNSPECIFIED]: undefined,
-  [CacheMode.DEFAULT]: "default",
-  [CacheMode.BYPASS]: "bypass",
-  [CacheMode.REFRESH]: "refresh",
-  [CacheMode.ONLY_IF_CACHED]: "only-if-cached",
-} as const;
-
-function limits({ budget, cache }: QueryRequest | StreamQueryRequest | CountItemsRequest | BatchGetItemsRequest): {
-  budget: Budget | undefined;
-  cache: CachePolicy | undefined;
-} {
-  return {
-    budget: budget && {
-      maxScannedItems: budget.maxScannedItems === undefined ? undefined : Number(budget.maxScannedItems),
-      maxReadUnits: budget.maxReadUnits,
-      maxDurationMs: milliseconds(budget.maxDuration),
-    },
-    cache: cache && {
-      mode: MODES[cache.mode],
-      maxStalenessMs: milliseconds(cache.maxStaleness),
-      notBefore: cache.notBefore && timestampDate(cache.notBefore),
-      notBeforeToken: cache.notBeforeToken,
-    },
-  };
-}
-
-function milliseconds(duration: Duration | undefined): number | undefined {
-  return duration && durationMs(duration);
-}
-
-/** Returns values in proto3 JSON as the client's users write them. */
-function inputs(values: JsonObject): Record<string, InputValue> {
-  return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, input(value as JsonObject)]));
-}
-
-function input(value: JsonObject): InputValue {
-  const [[kind, data]] = Object.entries(value) as [[string, any]];
-  const bytes = (base64: string) => Uint8Array.from(atob(base64), (one) => one.charCodeAt(0));
-  switch (kind) {
-    case "n":
-      return number(data);
-    case "b":
-      return bytes(data);
-    case "null":
-      return null;
-    case "ss":
-      return new Set<string>(data.values ?? []);
-    case "ns":
-      return new Set((data.values as string[]).map(number));
-    case "bs":
-      return new Set((data.values as string[]).map(bytes));
-    case "l":
-      return ((data.values ?? []) as JsonObject[]).map(input);
-    case "m":
-      return inputs(data.fields ?? {});
-    default:
-      return data as string | boolean;
-  }
 }
 
 function checkOutcome(one: Case, outcome: unknown): void {
