@@ -48,19 +48,19 @@ class ItemContent:
 
 @dataclass(frozen=True, slots=True)
 class CachedItem:
-    """An item that is served until `expires`, as long as no generation of it is superseded."""
+    """An item that is served until `kept_until`, as long as no generation of it is superseded."""
 
     is_item: ClassVar = True
 
     content: ItemContent
-    expires: float
+    kept_until: float
     generations: tuple[Generation, ...]
     stats: TableCacheStats
 
     @property
-    def kept_until(self) -> float:
-        """The time of its expiry: expired items are not served."""
-        return self.expires
+    def expires(self) -> float:
+        """The time of its expiry: expired items are not kept."""
+        return self.kept_until
 
     @property
     def size(self) -> int:

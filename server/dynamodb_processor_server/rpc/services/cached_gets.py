@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, TypeAlias
 
-from cachetools import LRUCache
-
+from dynamodb_processor.v1.query_pb2 import PageStats
 from dynamodb_processor.v1.query_service_pb2 import BatchGetItemsRequest, BatchGetItemsResponse
 from dynamodb_processor.v1.value_pb2 import Item
 from dynamodb_processor_server.auth.principal import Principal
@@ -18,7 +17,7 @@ from dynamodb_processor_server.cache.item_entry import CachedItem, ItemKey
 from dynamodb_processor_server.cache.item_shapes import ItemShape
 from dynamodb_processor_server.catalog.catalog import Catalog
 from dynamodb_processor_server.query.freshness_token import FreshnessBound
-from dynamodb_processor_server.reader import CachePolicy, CacheStatus
+from dynamodb_processor_server.reader import DEFAULT_CACHE_POLICY, CachePolicy, CacheStatus
 from dynamodb_processor_server.rpc.call_context import Call
 from dynamodb_processor_server.rpc.call_limits import CallLimits
 from dynamodb_processor_server.rpc.decode.freshness import parse_freshness
@@ -26,6 +25,7 @@ from dynamodb_processor_server.rpc.decode.query import parse_cache
 from dynamodb_processor_server.rpc.decode.violations import Violations
 from dynamodb_processor_server.rpc.encode.pages import cache_field_of_gets, set_seconds
 from dynamodb_processor_server.rpc.freshness_bounds import with_bounds
+from dynamodb_processor_server.rpc.method_handlers import MAX_REQUEST_BYTES
 from dynamodb_processor_server.rpc.page_cursors import FreshnessTokens
 from dynamodb_processor_server.rpc.services.batch_get import MAX_KEYS
 from dynamodb_processor_server.rpc.table_access import TableAccess
@@ -91,7 +91,7 @@ class CachedGets:
         self._freshness = freshness
         self._max_bytes = max_bytes
         self._max_item = max_item
-        self._known: LRUCache[_Name, KnownGets] = LRUCache(_MAX_KNOWN)
+        self._known: dict[_Name, KnownGets] = {}
 
     async def answer(
         self, request: BatchGetItemsRequest, call: Call, limits: CallLimits
@@ -103,10 +103,13 @@ class CachedGets:
         known = self._find(request, call.caller)
         if known is None:
             return None
-        violations = Violations()
-        policy, requested = parse_cache(request, violations), parse_freshness(request, violations)
-        if violations.found:
-            return None
+        policy, requested = DEFAULT_CACHE_POLICY, None
+        if request.HasField("cache"):
+            violations = Violations()
+            policy = parse_cache(request, violations)
+            requested = parse_freshness(request, violations)
+            if violations:
+                return None
         if (waiting := limits.begin(call, known.access)) is not None:
             await waiting
         if requested is not None:
@@ -145,6 +148,8 @@ class CachedGets:
             return
         fields = tuple((attribute.name, attribute.type.lower()) for attribute in key)
         known = KnownGets(access, self._cache.shapes.of(lookup), fields)
+        if len(self._known) >= _MAX_KNOWN:  # the oldest one: a single plan brings it back
+            del self._known[next(iter(self._known))]
         self._known[self._name(request, access.grant.version)] = known
 
     def _response(
@@ -159,40 +164,53 @@ class CachedGets:
         found = None if not keys else self._cache.find_all(known.shape, keys, policy)
         if found is None:
             return None
-        sizes = [len(cached.content.message or b"") for cached in found]
-        if max(sizes) > self._max_item or sum(sizes) + request.ByteSize() > self._max_bytes:
+        parts: list[bytes] = []
+        items = largest = total = 0
+        for index, cached in enumerate(found):
+            message = cached.content.message
+            if message is None:
+                key = request.keys[index].SerializeToString()
+                parts += (_heads(_MISSING, len(key)), key)
+                continue
+            size = len(message)
+            parts += (_heads(_RESULT, size), message)
+            items += 1
+            total += size
+            if size > largest:
+                largest = size
+        if largest > self._max_item or not self._has_room(request, total):
             return None
         self._cache.count_hits(known.shape, len(found))
-        parts: list[bytes] = []
-        for cached, key in zip(found, request.keys, strict=True):
-            parts += _result(cached, key)
-        items = len(sizes) - sum(cached.content.message is None for cached in found)
         parts.append(self._rest(found, items, bound))
         return b"".join(parts), items
+
+    def _has_room(self, request: BatchGetItemsRequest, size: int) -> bool:
+        """Return whether a response has room for items of a size in all, beside the request."""
+        # The size of a request takes protobuf as long as serializing it; most answers are small.
+        if size <= self._max_bytes - MAX_REQUEST_BYTES:
+            return True
+        return size + request.ByteSize() <= self._max_bytes
 
     def _rest(self, found: list[CachedItem], items: int, bound: FreshnessBound | None) -> bytes:
         """Return the fields of a response beside its results."""
         now = self._cache.now()
         read_at = min([cached.content.read_at for cached in found])
-        expires = min([cached.expires for cached in found])
-        rest = BatchGetItemsResponse()
-        rest.stats.items_returned = items
         until = max([cached.content.read_until for cached in found])
-        rest.freshness_token = self._freshness.seal(until, b"", hides_writes=False, bound=bound)
-        set_seconds(rest.read_time, read_at)
+        expires = min([cached.kept_until for cached in found])
+        token = self._freshness.seal(until, b"", hides_writes=False, bound=bound)
         cache = cache_field_of_gets(CacheStatus.HIT, max(0.0, now - read_at), expires - now)
-        return rest.SerializeToString() + cache
+        rest = BatchGetItemsResponse(freshness_token=token)
+        set_seconds(rest.read_time, read_at)
+        return _stats(items) + rest.SerializeToString() + cache
 
     def _name(self, request: BatchGetItemsRequest, grant: bytes) -> _Name:
         return self._catalog.version, grant, request.table, tuple(request.projection)
 
 
-def _result(cached: CachedItem, key: Item) -> tuple[bytes, bytes]:
-    """Return the head and the message of one element of `results`."""
-    message = cached.content.message
-    if message is None:
-        return _heads(_MISSING, key.ByteSize()), key.SerializeToString()
-    return _heads(_RESULT, len(message)), message
+@lru_cache(maxsize=MAX_KEYS + 1)
+def _stats(items: int) -> bytes:
+    """Return the field `stats` of a response, with the number of its items."""
+    return BatchGetItemsResponse(stats=PageStats(items_returned=items)).SerializeToString()
 
 
 @lru_cache(maxsize=4_096)
