@@ -23,7 +23,9 @@ class InvalidationSink:
     """Invalidates the cached pages and items of all replicas; retries without limit.
 
     Items that this replica has cached are replaced by those of the stream, and with `sharing` those
-    that replicas share.
+    that replicas share. They are dropped instead if an invalidation by another replica arrives
+    meanwhile (`received` returns the number of those so far): for a moment two replicas may consume
+    one stream, and the other one may have dealt with a later write.
     """
 
     def __init__(
@@ -32,18 +34,20 @@ class InvalidationSink:
         items: ItemRefresh,
         progress: TableProgress,
         sharing: ItemSharing | None = None,
+        received: Callable[[], int] = lambda: 0,
     ) -> None:
         self._invalidator = invalidator
         self._items = items
         self._progress = progress
         self._sharing = sharing
+        self._received = received
         self._clock = Clock()
 
     async def invalidate_partitions(
         self, table: Table, partitions: Collection[Partition], changes: Sequence[ItemChange]
     ) -> None:
         """Invalidate the pages of these partitions, and replace the cached items that changed."""
-        refresh = self._items.prepare(table, changes)
+        refresh, received = self._items.prepare(table, changes), self._received()
         pages = tags_of_partitions(table.schema.identity, partitions)
         sharing = self._sharing
         if sharing is None:
@@ -51,7 +55,8 @@ class InvalidationSink:
         else:
             await self._invalidate(pages)
             await self._until_done(lambda: sharing.apply(table, changes))
-        self._items.commit(refresh)
+        if self._received() == received:
+            self._items.commit(refresh)
 
     async def invalidate_table(self, table: Table) -> None:
         """Invalidate every page and item of a table."""

@@ -128,7 +128,9 @@ async def open_read_path(
     consumers = ConsumerSupervisor(
         catalog,
         DynamoDBStreams(stream_clients),
-        InvalidationSink(shared.invalidator, ItemRefresh(item_cache), progress, sharing),
+        InvalidationSink(
+            shared.invalidator, ItemRefresh(item_cache), progress, sharing, shared.received
+        ),
         settings.stream_pace(),
         leases=leases,
     )

@@ -49,6 +49,10 @@ class SharedCaches:
     items: SharedItemCache | None
     invalidator: Invalidator
 
+    def received(self) -> int:
+        """Return the number of invalidations by other replicas that have arrived here."""
+        return 0 if self.pages is None else self.pages.invalidation_log.received
+
 
 def share_caches(
     settings: Settings,

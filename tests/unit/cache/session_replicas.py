@@ -215,7 +215,14 @@ class SessionReplica(Replica):
         loop = asyncio.get_running_loop()
         clock = Clock(loop.time, asyncio.sleep, self._random.random, self.now)
         refresh = ItemRefresh(self._cached_items)
-        sink = InvalidationSink(self.invalidator, refresh, self.progress, self._sharing)
+        access = self.access
+        sink = InvalidationSink(
+            self.invalidator,
+            refresh,
+            self.progress,
+            self._sharing,
+            lambda: 0 if access is None else access.view.received,
+        )
 
         def make_consumer(resume: Checkpoint | None) -> StreamConsumer:
             return StreamConsumer(lambda: table, stream, sink, _POLL_SETTINGS, clock, resume=resume)

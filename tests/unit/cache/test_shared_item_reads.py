@@ -79,7 +79,9 @@ class Replica(ItemTable):
         sharing = ItemSharing(shared, self.cache)
         self.reader = CachingItemReader(self, self.cache, 2.0, sharing)
         invalidator = SharedInvalidator(self.generations, store, CIPHER, TIMEOUT)
-        self.sink = InvalidationSink(invalidator, self.refreshes, TableProgress(0.5), sharing)
+        self.sink = InvalidationSink(
+            invalidator, self.refreshes, TableProgress(0.5), sharing, lambda: self.log.received
+        )
 
     async def receive(self, number: int, sequence: int, created: float, **how: Any) -> None:
         """Deal with the stream record of a write, as the consumer does."""
@@ -229,6 +231,24 @@ async def test_records_that_another_consumer_repeats_bring_nothing_back() -> Non
             await each.log.poll()
             assert values(await each.get(1)) == {0: 99}
         assert (first.reads, second.reads) == (1, 0)
+
+
+@warped
+async def test_a_late_consumer_brings_back_no_older_item() -> None:
+    """While it waits for Redis, another one deals with that write and with a later one."""
+    async with fleet() as (items, first, second):
+        await second.get_at_last(1)
+        second.write(1, 98)
+        items.writes_take = 0.05
+        late = asyncio.create_task(second.receive(1, 5, LATER))
+        await asyncio.sleep(0.01)
+        items.writes_take = 0.0
+        await first.receive(1, 5, LATER)
+        first.write(1, 99)
+        await first.receive(1, 6, LATER)
+        await second.log.poll()
+        await late
+        assert values(await second.get(1)) == {0: 99}
 
 
 @pytest.mark.parametrize("takes", [0.01, 0.05])

@@ -48,7 +48,7 @@ class InvalidationLogFollower:
     were invalidated; `failures` counts failed polls by kind. `progress` receives the claims of
     other replicas, after the invalidations that they speak for. `origin` is the first tag of events
     by which this process has invalidated its generations already: they are skipped, because they
-    would drop the items that those writes refreshed.
+    would drop the items that those writes refreshed. `received` counts the events of others.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class InvalidationLogFollower:
         self.origin: Tag = os.urandom(TAG_BYTES)
         self.resets: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
+        self.received = 0
         self._store = store
         self._cipher = cipher
         self._generations = generations
@@ -152,6 +153,7 @@ class InvalidationLogFollower:
             try:
                 tags = self._cipher.decrypt_event(event)
                 if tags[:1] != [self.origin]:
+                    self.received += 1
                     self._generations.invalidate(tags)
             except DecryptionError:
                 # The superseded pages of the shared cache are unknown, so no replica may use any
