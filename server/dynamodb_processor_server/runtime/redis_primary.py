@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import Connection, SSLConnection
+from redis.exceptions import ClusterDownError, MovedError, ReadOnlyError, ResponseError
 from redis.exceptions import ConnectionError as Unreachable
-from redis.exceptions import MovedError, ReadOnlyError, ResponseError
 
 from dynamodb_processor_server.runtime.redis_finders import (
     ClusterFinder,
@@ -56,9 +56,16 @@ class _Followed(Connection):
             raise
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
-        """Read a response; one of a server that is no primary breaks the connection."""
+        """Read a response; one of a server that is no primary breaks the connection.
+
+        A node that has just started may take itself for the primary of a cluster that is down. So
+        the next command looks for another one.
+        """
         try:
             return await super().read_response(*args, **options)
+        except ClusterDownError:
+            self._finder.doubt()
+            raise
         except ResponseError as error:
             if not isinstance(error, MovedError | ReadOnlyError) and _NOT_PRIMARY not in str(error):
                 raise
