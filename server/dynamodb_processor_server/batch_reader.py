@@ -48,7 +48,9 @@ class BatchGetResult:
     those items that are encoded already. `read_at` is when the oldest of the items was read, in
     seconds since the epoch. `status` is how the cache took part, `age` that of the oldest cached
     item. `expires_in` is the time until the first of the items leaves the cache, None if one of
-    them is not stored. Both are in seconds.
+    them is not stored. Both are in seconds. `cached_at` has the items that this read did not read
+    itself, but found in the cache or got from the read of another call: when they were read, in
+    seconds since the epoch, by the index of their key.
     """
 
     items: Mapping[int, WireItem | None]
@@ -58,6 +60,7 @@ class BatchGetResult:
     status: CacheStatus = CacheStatus.BYPASSED
     age: float = 0.0
     expires_in: float | None = None
+    cached_at: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,15 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from dynamodb_processor_server.cache.generations import Generations
+from dynamodb_processor_server.cache.item_cache import ItemCache
+from dynamodb_processor_server.cache.item_reader import CachingItemReader
 from dynamodb_processor_server.cache.page_store import PageStore
 from dynamodb_processor_server.cache.quarantine import DEFAULT_QUARANTINE
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.dynamodb.backend import Backend
+from dynamodb_processor_server.dynamodb.item_decoding import decode_item
+from dynamodb_processor_server.dynamodb.item_encoding import exact_message
+from dynamodb_processor_server.dynamodb.item_reader import DynamoDBItemReader
 from dynamodb_processor_server.dynamodb.reader import DynamoDBReader
 from dynamodb_processor_server.limits.admission import Admission, AdmissionReader
 from dynamodb_processor_server.reader import PageReader
@@ -77,12 +82,17 @@ class DynamoDBStore(Store):
 
     def reader(self, max_page_bytes: int = 1_000_000) -> PageReader:
         """Return a reader of DynamoDB Local."""
-        reader = DynamoDBReader(self._backend, max_page_bytes)
         if self._cache is None:
-            return reader
-        store = PageStore(10_000_000, time.time)
+            return DynamoDBReader(self._backend, max_page_bytes)
+        store, generations = PageStore(10_000_000, time.time), Generations()
+        items = CachingItemReader(
+            DynamoDBItemReader(self._backend),
+            ItemCache(store, generations, exact_message, decode_item),
+            wait=2.0,
+        )
+        reader = DynamoDBReader(self._backend, max_page_bytes, cached_items=items)
         admitted = AdmissionReader(reader, Admission(100, 0))
-        return self._cache(admitted, store, Generations(), 20.0, DEFAULT_QUARANTINE)
+        return self._cache(admitted, store, generations, 20.0, DEFAULT_QUARANTINE)
 
     def put(self, item: dict[str, Any]) -> None:
         """Write an item."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from dynamodb_processor_server.query.planning.plan import Operation, Plan
-from dynamodb_processor_server.reader import PageEnd
+from dynamodb_processor_server.reader import START, PageEnd
 from tests.contract.readings import HYDRATED, make_items
 from tests.contract.reads import (
     check_cursors_resume,
@@ -169,3 +169,39 @@ async def test_an_answer_without_items_gets_nothing(store: Store) -> None:
     page = await store.reader().read_page(make_read(plan_of(store, "site = 'moon' AND floor = 1")))
     assert (page.content.items, page.content.next) == (b"", None)
     assert page.usage.backend_calls == 1
+
+
+@pytest.mark.parametrize("store", ["cached"], indirect=True)
+async def test_cached_items_are_read_only_if_the_index_shows_a_change(store: Store) -> None:
+    """Pages of another size are other pages, and have the same items without reading them."""
+    items: list[dict[str, Any]] = [
+        {
+            "device": {"S": "kept"},
+            "at": {"N": str(number)},
+            "tags": {"SS": ["a", "b"]},
+            "site": {"S": "attic"},
+            "floor": {"N": "0"},
+            "level": {"S": "low"},
+            "score": {"N": str(number)},
+            "raw": {"B": b"\x00"},
+            "note": {"S": "n"},
+        }
+        for number in range(3)
+    ]
+    plan, reader = plan_of(store, "site = 'attic' AND floor = 0"), store.reader()
+    for item in items:
+        store.put(item)
+    try:
+        first = await reader.read_page(make_read(plan, START, 10))
+        second = await reader.read_page(make_read(plan, START, 9))
+        store.put({**items[0], "score": {"N": "7"}})
+        third = await reader.read_page(make_read(plan, START, 8))
+    finally:
+        for item in items:
+            store.remove(item)
+    assert (
+        counted(items_of(first)) == counted(items_of(second)) == Counter(map(canonical_item, items))
+    )
+    assert [page.usage.backend_calls for page in (first, second, third)] == [2, 1, 2]
+    assert second.usage.read_units < first.usage.read_units
+    assert [item["score"]["N"] for item in items_of(third)] == ["1", "2", "7"]

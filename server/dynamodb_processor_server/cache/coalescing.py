@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Hashable
+from dataclasses import replace
 from math import inf
-from typing import Any, Final
+from typing import Final
 
 from dynamodb_processor_server.cache.freshness import Freshness
 from dynamodb_processor_server.cache.generations import Generations
+from dynamodb_processor_server.cache.page_flights import FollowerTimeout, PageFlight, PageFlights
 from dynamodb_processor_server.cache.quarantine import Quarantine
 from dynamodb_processor_server.cache.read_ahead import can_reuse
 from dynamodb_processor_server.cache.redis.invalidation_log import FRESH_SECONDS
@@ -28,97 +30,11 @@ from dynamodb_processor_server.reader import (
     PartialRead,
     ReadOptions,
 )
-from dynamodb_processor_server.runtime.concurrency import wait_until
-from dynamodb_processor_server.runtime.single_flight import Flight, SingleFlight
 from dynamodb_processor_server.snapshot import GenerationSnapshot
 
 _MAX_REVALIDATING: Final = 20  # at once; nobody waits for these reads
-# A caller past its soft deadline takes the first progress there is; this is how soon it notices.
-_RECHECK_SECONDS: Final = 0.1
-_NO_SHARED_PAGE: Final = CachePolicy(CacheMode.REFRESH)
 #: Seconds that a caller waits for the read of another one before it reads by itself.
 DEFAULT_COALESCING_TIMEOUT: Final = 2.0
-
-
-class FollowerTimeout(Exception):
-    """A caller has waited as long as it may for the read that another caller began."""
-
-
-class PageFlight(Flight[Page]):
-    """A read of one page that callers share.
-
-    `began` is when its oldest data may have been read. It shows every write that was finished
-    before `shows_until`, in seconds since the epoch; -inf where no caller asked for that.
-    """
-
-    def __init__(self, task: asyncio.Task[Page], progress: PartialRead, began: float) -> None:
-        super().__init__(task)
-        self.progress = progress
-        self.began = began
-        self.shows_until = -inf
-
-
-class PageFlights:
-    """The reads of pages under way, by key. Times are of the event loop's clock."""
-
-    def __init__(self) -> None:
-        self._flights: SingleFlight[Hashable, PageFlight] = SingleFlight()
-
-    def find(self, key: Hashable, since: float, shows: float = -inf) -> PageFlight | None:
-        """Return the flight to join for `key`, if one began at `since` or later.
-
-        It has to show every write that was finished before `shows`.
-        """
-        flight = self._flights.find(key)
-        if flight is None or flight.began < since or flight.progress.stop_requested:
-            return None
-        return flight if flight.shows_until >= shows else None
-
-    async def join(
-        self, key: Hashable, flight: PageFlight, options: ReadOptions, patience: float = inf
-    ) -> Page:
-        """Wait for a flight until the deadlines of a caller.
-
-        After them, the items that the flight has read so far are returned as a TIME_BUDGET page;
-        without any, DeadlineExceeded is raised. The flight goes on for the others. A caller without
-        others gives it a moment to end by itself, so that items read ahead are not lost.
-
-        Raises FollowerTimeout after `patience` seconds, unless nobody else waits for the flight;
-        then no further caller joins it.
-        """
-        self._flights.join(flight)
-        progress = flight.progress
-        progress.awaited_until = max(progress.awaited_until, options.hard_deadline)
-        try:
-            return await _await_page(flight, options, patience)
-        except FollowerTimeout:
-            self._flights.unlist(key, flight)
-            raise
-        finally:
-            self._flights.leave(key, flight)
-
-    def start(
-        self,
-        key: Hashable,
-        read: Callable[[PartialRead], Coroutine[Any, Any, Page]],
-        began: float,
-        *,
-        attended: bool = True,
-    ) -> PageFlight:
-        """Begin a flight; the caller joins it at once. A flight it replaces goes on unlisted.
-
-        One that is not `attended` goes on even if nobody waits for it.
-        """
-        progress = PartialRead(awaited_until=-inf if attended else inf)
-        task = asyncio.create_task(read(progress), name="flight")
-        flight = self._flights.start(key, PageFlight(task, progress, began))
-        if not attended:
-            self._flights.join(flight)
-        return flight
-
-    async def close(self) -> None:
-        """Cancel the flights under way, and wait for their end."""
-        await self._flights.close()
 
 
 class CoalescingReader:
@@ -226,7 +142,8 @@ class CoalescingReader:
         a bound on freshness share reads with each other, as these may be consistent.
         """
         assert request.snapshot is not None, "the read has not begun"
-        accepted = None if self._shared is None else (cache.mode, cache.max_staleness)
+        has_cached_parts = self._shared is not None or request.plan.hydration is not None
+        accepted = (cache.mode, cache.max_staleness) if has_cached_parts else None
         is_bounded = request.options.cache.not_before is not None
         generations = request.snapshot.generations
         return request.known_key, generations, past_quarantine, accepted, is_bounded
@@ -271,20 +188,28 @@ class CoalescingReader:
         else:
             page = await self._flights.join(key, self._start(key, request, cache), options)
             status = CacheStatus.MISS
-        if page.status is not CacheStatus.SHARED_HIT:
-            return page if page.status is status else page._replace(status=status)
-        if self._is_acceptable(request, page):
-            return page
-        # Fresh enough for the caller who began the read, or aged on its way.
-        return await self._read_coalesced(request, _NO_SHARED_PAGE, past_quarantine)
+        is_shared = page.status is CacheStatus.SHARED_HIT
+        if (is_shared or page.age) and not self._is_acceptable(request, page, flight is not None):
+            # Fresh enough for the caller who began the read, or aged on its way.
+            all_anew = replace(options.cache, mode=CacheMode.REFRESH, max_staleness=None)
+            anew = await self._read_coalesced(request, all_anew, past_quarantine)
+            return anew._replace(usage=page.usage + anew.usage)
+        return page if is_shared or page.status is status else page._replace(status=status)
 
-    def _is_acceptable(self, request: PageRead, page: Page) -> bool:
-        """Return whether a page of the shared cache is what a caller wants."""
+    def _is_acceptable(self, request: PageRead, page: Page, joined: bool) -> bool:
+        """Return whether a page of the shared cache, or with cached items, is what a caller wants.
+
+        Cached items were found for the caller who began the read.
+        """
         cache, snapshot = request.options.cache, request.snapshot
         if cache.max_staleness is not None and page.age > cache.max_staleness:
             return False
+        if page.status is not CacheStatus.SHARED_HIT and not joined:
+            return True
         # After an invalidation, a write that was dealt with may be missing in the page.
         is_current = snapshot is not None and snapshot.is_current
+        if page.status is not CacheStatus.SHARED_HIT and not self._invalidations_up_to_date:
+            return False
         return self._freshness.shows(cache, page.content, request.plan if is_current else None)
 
     def _earliest_begin(self, staleness: float | None) -> float:
@@ -324,26 +249,3 @@ class CoalescingReader:
 
     def _revalidated(self, _task: asyncio.Task[Page]) -> None:
         self._revalidating -= 1
-
-
-async def _await_page(flight: PageFlight, options: ReadOptions, patience: float) -> Page:
-    loop = asyncio.get_running_loop()
-    moment = min(options.soft_deadline, options.hard_deadline)
-    patient_until = loop.time() + patience
-    while True:
-        if await wait_until(flight.task, min(moment, patient_until)):
-            return flight.task.result()
-        if loop.time() >= patient_until and loop.time() < moment:
-            if flight.waiters > 1:
-                raise FollowerTimeout
-            patient_until = inf  # the others have left, so it is this caller's own read
-            continue
-        progress = flight.progress
-        if progress.partial_page is not None:
-            late = loop.time() >= options.hard_deadline
-            if flight.waiters > 1 or progress.stop_requested or late:
-                return progress.partial_page()
-            progress.stop_requested = True
-        elif loop.time() >= options.hard_deadline:
-            raise DeadlineExceeded("the deadline passed before anything was read")
-        moment = min(loop.time() + _RECHECK_SECONDS, options.hard_deadline)

@@ -152,8 +152,13 @@ class FillingReader:
         return replace(content, digest=self._digest(request, content))
 
     def _digest(self, request: PageRead, content: PageContent) -> bytes:
-        """Return the digest of a page: the same on each replica, and another for each read."""
+        """Return the digest of a page: the same on each replica, and another for each read.
+
+        Two reads of a hydrated page may have the same oldest item, and so the same time.
+        """
         identity = (request.known_key or request.key) + _READ_AT.pack(content.read_at)
+        if request.plan.hydration is not None:
+            identity += content.items
         return hashlib.blake2b(identity, digest_size=16).digest()
 
     def _store_page(self, request: PageRead, page: Page, lease: FillLease | None) -> Page:
@@ -177,8 +182,11 @@ class FillingReader:
                 self._shared.store(lease, content, expires)
             if not self._put(request, content, expires):
                 expires = None
-        left = None if expires is None else max(0.0, expires - self._now())
-        return Page(content, page.usage, CacheStatus.MISS, 0.0, left, page.read_ahead)
+        now = self._now()
+        left = None if expires is None else max(0.0, expires - now)
+        # Some of its items may come from the cache of items.
+        age = max(0.0, now - read.read_at) if page.age else 0.0
+        return Page(content, page.usage, CacheStatus.MISS, age, left, page.read_ahead)
 
     def _expiry(self, request: PageRead, content: PageContent) -> float | None:
         """Return when a page just read expires, None if it may not be stored."""

@@ -44,17 +44,24 @@ class _ItemFlight(Flight[ReadItems]):
 
 @dataclass(slots=True)
 class Answer:
-    """The items of a call so far, with the time at which the oldest cached one was read."""
+    """The items of a call so far, with the time at which the oldest cached one was read.
+
+    `not_read` has the times of all items that the call has not read itself.
+    """
 
     rule: RowRule | None
     items: dict[int, WireItem | None] = field(default_factory=dict)
     messages: dict[int, bytes] = field(default_factory=dict)
+    not_read: dict[int, float] = field(default_factory=dict)
     read_at: float = inf
     cached_at: float = inf
     expires: float = inf
 
-    def add(self, index: int, found: ReadItem) -> None:
-        """Add an item; one that the caller's row rule hides counts as absent."""
+    def add(self, index: int, found: ReadItem, *, joined: bool = False) -> None:
+        """Add an item; one that the caller's row rule hides counts as absent.
+
+        It is cached, or read by this call, or by another one that this call has `joined`.
+        """
         item, content = found.item, found.content
         if item is not None and self.rule is not None and not self.rule.admits(item):
             item = None
@@ -62,6 +69,8 @@ class Answer:
         if item is not None and content is not None and content.message is not None:
             self.messages[index] = content.message
         self.read_at = min(self.read_at, found.read_at)
+        if found.is_cached or joined:
+            self.not_read[index] = found.read_at
         if found.is_cached:
             self.cached_at = min(self.cached_at, found.read_at)
         self.expires = min(self.expires, -inf if found.expires is None else found.expires)
@@ -76,6 +85,7 @@ class Answer:
             status,
             max(0.0, now - self.cached_at),
             max(0.0, self.expires - now) if isfinite(self.expires) else None,
+            self.not_read,
         )
 
 
@@ -251,7 +261,7 @@ class ItemReads:
             if item is None or not self._is_acceptable(item, options.cache):
                 late.append(index)
             else:
-                answer.add(index, item)
+                answer.add(index, item, joined=True)
         if late and now() >= options.hard_deadline and not answer.items:
             raise DeadlineExceeded("the deadline passed before anything was read")
         return [] if now() >= options.soft_deadline and answer.items else late

@@ -46,15 +46,18 @@ class InvalidationSink:
     async def invalidate_partitions(
         self, table: Table, partitions: Collection[Partition], changes: Sequence[ItemChange]
     ) -> None:
-        """Invalidate the pages of these partitions, and replace the cached items that changed."""
+        """Invalidate the pages of these partitions, and replace the cached items that changed.
+
+        Pages never end before the items: a page that is read in between may have cached items.
+        """
         refresh, received = self._items.prepare(table, changes), self._received()
         pages = tags_of_partitions(table.schema.identity, partitions)
         sharing = self._sharing
         if sharing is None:
             await self._invalidate((*pages, *refresh.tags))
         else:
-            await self._invalidate(pages)
             await self._until_done(lambda: sharing.apply(table, changes))
+            await self._invalidate(pages)
         if self._received() == received:
             self._items.commit(refresh)
 

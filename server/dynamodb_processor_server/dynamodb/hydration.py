@@ -3,28 +3,32 @@
 An index lags behind its table. The item in the table may have other index keys than its index
 entry, may no longer match, or may be gone: then it is dropped. Order and cursors are the index's in
 any case.
+
+Items come from the cache where they can. A cached item may be older than its index entry, so it is
+used only if it does not contradict the entry, and never to show that an item is gone. So a page is
+no older than its index in what the index shows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
 from itertools import islice
-from typing import Final, TypeAlias
+from math import inf
+from typing import Final, NamedTuple, TypeAlias
 
 from dynamodb_processor_server.batch_reader import BatchGetRequest, BatchGetResult, ItemReader
 from dynamodb_processor_server.errors import DeadlineExceeded
 from dynamodb_processor_server.query.expression.ast import Condition
 from dynamodb_processor_server.query.expression.evaluator import evaluate
 from dynamodb_processor_server.query.expression.values import Value, WireItem, from_wire
+from dynamodb_processor_server.query.planning.expression_writer import requested_paths
 from dynamodb_processor_server.query.planning.plan import Hydration, Plan
-from dynamodb_processor_server.reader import NO_USAGE, Caller, ReadOptions, Usage
+from dynamodb_processor_server.reader import NO_USAGE, CacheMode, Caller, ReadOptions, Usage
 from dynamodb_processor_server.runtime.concurrency import gather_or_cancel
 
 PrimaryKey: TypeAlias = tuple[Value, ...]
-#: Items by primary key; None for items that no longer exist.
-Got: TypeAlias = Mapping[PrimaryKey, WireItem | None]
 
 #: The read units of the cheapest get: an item of up to `_BYTES_PER_GET`.
 UNITS_PER_GET: Final = 0.5
@@ -44,29 +48,58 @@ class Pending(Enum):
 PENDING: Final = Pending.PENDING
 
 
+class GotItems(NamedTuple):
+    """Items by primary key, None for items that do not exist, and the cost of getting them.
+
+    `cached_at` has the items that this get did not read itself, and when they were read, in seconds
+    since the epoch.
+    """
+
+    items: Mapping[PrimaryKey, WireItem | None]
+    usage: Usage
+    cached_at: Mapping[PrimaryKey, float] = {}
+
+
 class HydratedItems:
     """The table's items that were got for a hydrating plan and not used yet.
 
     `examined` counts the used items, dropped ones included. `dropped_in_a_row` counts them since
-    the last item that was returned.
+    the last item that was returned. `oldest` is when the oldest cached item on the page was read,
+    infinite if there is none. The items of `contradicted` have to be read anew: cached ones do not
+    fit their index entries.
     """
 
     def __init__(self, plan: Plan, hydration: Hydration) -> None:
         self.examined = 0
         self.dropped_in_a_row = 0
+        self.oldest = inf
+        self.contradicted: set[PrimaryKey] = set()
         self._hydration = hydration
+        # DynamoDB has evaluated it on the index entries.
+        self._filter = plan.filter
+        self._shown_names = {
+            path.attribute for request in plan.requests[:1] for path in requested_paths(request)
+        }
         self._primary_key = plan.table.schema.base.cursor_attributes
         self._index_key = tuple(attribute.name for attribute in plan.path.key.attributes)
         self._got: dict[PrimaryKey, WireItem | None] = {}
+        self._cached_at: dict[PrimaryKey, float] = {}
         self._asked = 0
         self._units = 0.0
+
+    def begin_page(self) -> None:
+        """Forget the cached items: a later page of the call may not accept them any more."""
+        self.oldest = inf
+        for key in self._cached_at:
+            del self._got[key]
+        self._cached_at.clear()
 
     def resolve(self, shown: WireItem) -> WireItem | Pending | None:
         """Return the table's item for an index entry; None if it is to be dropped."""
         if not _meets(self._hydration.shown, shown):
             return None
         key = _values(shown, self._primary_key)
-        if key not in self._got:
+        if key not in self._got or self._contradicts(key, shown):
             return PENDING
         item = self._got[key]
         return item if item is not None and self._is_still_there(item, shown) else None
@@ -76,24 +109,33 @@ class HydratedItems:
         key = _values(shown, self._primary_key)
         if key in self._got:
             del self._got[key]
+            self.oldest = min(self.oldest, self._cached_at.pop(key, inf))
+            self.contradicted.discard(key)
             self.examined += 1
             self.dropped_in_a_row += 1
 
     def missing(self, upcoming: Iterator[WireItem], most: int) -> dict[PrimaryKey, WireItem]:
         """Return the keys of those of the next `most` index entries whose items were not got."""
         due = (shown for shown in upcoming if _meets(self._hydration.shown, shown))
-        keys = {_values(shown, self._primary_key): shown for shown in islice(due, most)}
+        keys: dict[PrimaryKey, WireItem] = {}
+        for shown in islice(due, most):
+            key = _values(shown, self._primary_key)
+            keys[key] = shown
+            if self._contradicts(key, shown):
+                del self._got[key], self._cached_at[key]
+                self.contradicted.add(key)
         return {
             key: {name: shown[name] for name in self._primary_key}
             for key, shown in keys.items()
             if key not in self._got
         }
 
-    def add(self, got: Got, usage: Usage) -> None:
+    def add(self, got: GotItems) -> None:
         """Add items that were got."""
-        self._got.update(got)
-        self._asked += len(got)
-        self._units += usage.read_units
+        self._got.update(got.items)
+        self._cached_at.update(got.cached_at)
+        self._asked += len(got.items) - len(got.cached_at)
+        self._units += got.usage.read_units
 
     def batch_size(self, wanted: int) -> int:
         """Return how many of `wanted` items to get at the same time.
@@ -112,6 +154,18 @@ class HydratedItems:
             return wanted
         return max(-(-wanted * (self.examined + 2) // (delivered + 1)), self.dropped_in_a_row)
 
+    def _contradicts(self, key: PrimaryKey, shown: WireItem) -> bool:
+        """Return whether there is a cached item that differs from what the index shows of it.
+
+        An absent attribute of an entry was requested, and so is shown to be absent.
+        """
+        if key not in self._cached_at:
+            return False
+        item = self._got[key]
+        if item is None or not _meets(self._filter, item):
+            return True
+        return any(item.get(name) != shown.get(name) for name in self._shown_names)
+
     def _is_still_there(self, item: WireItem, shown: WireItem) -> bool:
         return (
             all(name in item for name in self._index_key)
@@ -121,10 +175,15 @@ class HydratedItems:
 
 
 class Hydrator:
-    """Gets items for hydrating plans: up to 100 in a request, and 4 requests at a time."""
+    """Gets items for hydrating plans: up to 100 in a request, and 4 requests at a time.
 
-    def __init__(self, items: ItemReader) -> None:
+    They come from `cached`, which stores those that it has to read; or from `items` where nothing
+    is to be cached.
+    """
+
+    def __init__(self, items: ItemReader, cached: ItemReader | None = None) -> None:
         self._items = items
+        self._cached = cached
 
     async def get(
         self,
@@ -132,16 +191,26 @@ class Hydrator:
         keys: Mapping[PrimaryKey, WireItem],
         options: ReadOptions,
         caller: Caller,
-    ) -> tuple[Got, Usage]:
+        contradicted: Collection[PrimaryKey] = frozenset(),
+    ) -> GotItems:
         """Return the items that could be got in time, and the usage, with no item scanned.
+
+        The `contradicted` ones are read anew.
 
         Raises as `ItemReader.get_items`, and DeadlineExceeded when no request could be completed.
         """
         assert plan.hydration is not None, "the plan reads all it needs from its path"
-        names = list(keys)
-        requests = [names[first : first + _MAX_KEYS] for first in range(0, len(names), _MAX_KEYS)]
+        reader = self._items
+        if self._cached is not None and _uses_cache(plan, options):
+            reader = self._cached
+        anew = options._replace(cache=replace(options.cache, mode=CacheMode.REFRESH))
+        requests = [
+            *_requests([key for key in keys if key not in contradicted], options),
+            *_requests([key for key in keys if key in contradicted], anew),
+        ]
         answers = await gather_or_cancel(
             self._found(
+                reader,
                 BatchGetRequest(
                     table=plan.table,
                     keys=tuple(keys[name] for name in request),
@@ -149,29 +218,56 @@ class Hydrator:
                     projection=plan.projection,
                     consistent=False,
                 ),
-                options,
+                how,
                 caller,
             )
-            for request in requests
+            for request, how in requests
         )
         if not any(answers):
             raise DeadlineExceeded("the deadline passed before anything was read")
         got: dict[PrimaryKey, WireItem | None] = {}
+        cached_at: dict[PrimaryKey, float] = {}
         usage = NO_USAGE
-        for request, found in zip(requests, answers, strict=True):
-            if found is not None:
-                got |= {request[number]: item for number, item in found.items.items()}
-                usage += replace(found.usage, items_scanned=0)
-        return got, usage
+        for (request, _), found in zip(requests, answers, strict=True):
+            if found is None:
+                continue
+            got |= {request[number]: item for number, item in found.items.items()}
+            usage += replace(found.usage, items_scanned=0)
+            cached_at |= {request[number]: at for number, at in found.cached_at.items()}
+        return GotItems(got, usage, cached_at)
 
     async def _found(
-        self, request: BatchGetRequest, options: ReadOptions, caller: Caller
+        self, reader: ItemReader, request: BatchGetRequest, options: ReadOptions, caller: Caller
     ) -> BatchGetResult | None:
         """Return None if the deadline left no time: other requests may have found items."""
         try:
-            return await self._items.get_items(request, options, caller)
+            return await reader.get_items(request, options, caller)
         except DeadlineExceeded:
             return None
+
+
+def _uses_cache(plan: Plan, options: ReadOptions) -> bool:
+    """Return whether items for a page may come from the cache, and are stored there.
+
+    Under a row rule that hides items, the time of a call would tell which of them are cached.
+    Cached items of a recent write are read consistently, which a budget of read units is not for. A
+    count has many items, in a form that no other read has.
+    """
+    return (
+        plan.is_cached
+        and not plan.hides_cost
+        and not plan.counts
+        and options.budget.max_read_units is None
+        and options.cache.mode is not CacheMode.BYPASS
+    )
+
+
+def _requests(
+    names: Sequence[PrimaryKey], options: ReadOptions
+) -> list[tuple[Sequence[PrimaryKey], ReadOptions]]:
+    """Return the keys of each request, with its options."""
+    firsts = range(0, len(names), _MAX_KEYS)
+    return [(names[first : first + _MAX_KEYS], options) for first in firsts]
 
 
 def _values(item: WireItem, names: tuple[str, ...]) -> PrimaryKey:

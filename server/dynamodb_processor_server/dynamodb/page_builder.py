@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from dynamodb_processor_server.cursor import decode_cursor, encode_cursor
-from dynamodb_processor_server.dynamodb.hydration import PENDING, Got, Pending, PrimaryKey
+from dynamodb_processor_server.dynamodb.hydration import PENDING, GotItems, Pending, PrimaryKey
 from dynamodb_processor_server.dynamodb.oversized_items import MAX_ITEM_BYTES, key_text
 from dynamodb_processor_server.dynamodb.page_items import PageItems, with_read_ahead
 from dynamodb_processor_server.dynamodb.partition_merge import (
@@ -69,6 +69,8 @@ class PageBuilder:
         self._items = PageItems(plan, page_size, max_bytes, max_item_bytes, now)
         self._budget = request.options.budget
         self._merge = _partitions_of(request)
+        if self._merge.base is not None:
+            self._merge.base.begin_page()
         self._began = self._merge.cursors
         self._max_item_bytes = max_item_bytes
         self._read_at = now
@@ -124,11 +126,16 @@ class PageBuilder:
         units = self._budget.after(self.usage).max_read_units
         return base.missing(merge.upcoming(), self._sizes.gets(base, units))
 
-    def hydrate(self, got: Got, usage: Usage) -> None:
+    @property
+    def contradicted(self) -> Collection[PrimaryKey]:
+        """The keys of the missing items that must be read anew, as cached ones do not fit."""
+        return frozenset() if self._merge.base is None else self._merge.base.contradicted
+
+    def hydrate(self, got: GotItems) -> None:
         """Add items that were got by key."""
         assert self._merge.base is not None, "the plan does not hydrate"
-        self.usage += usage
-        self._merge.base.add(got, usage)
+        self.usage += got.usage
+        self._merge.base.add(got)
 
     def fill(self) -> PageEnd | None:
         """Put items on the page; return why it ends, None when more must be read.
@@ -160,7 +167,11 @@ class PageBuilder:
 
     def partial_page(self, end: PageEnd) -> Page:
         """Return the items so far as a page that ends for a reason."""
-        return Page(self._items.content(self._following(), end, self._oldest), self.usage)
+        base = self._merge.base
+        cached_at = math.inf if base is None else base.oldest
+        oldest = min(self._oldest, cached_at)
+        content = self._items.content(self._following(), end, oldest)
+        return Page(content, self.usage, age=max(0.0, self._read_at - cached_at))
 
     def finish(self, end: PageEnd) -> Page:
         """Return the page, with the items read beyond it for the same call's next page."""

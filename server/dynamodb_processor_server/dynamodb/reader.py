@@ -9,6 +9,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final, Protocol, TypeAlias, cast
 
+from dynamodb_processor_server.batch_reader import ItemReader
 from dynamodb_processor_server.dynamodb.backend import Backend, Content, RequestTarget
 from dynamodb_processor_server.dynamodb.count_builder import CountBuilder
 from dynamodb_processor_server.dynamodb.hydration import Hydrator
@@ -53,7 +54,8 @@ class DynamoDBReader:
 
     `max_page_bytes` bounds the encoded items of a page, `max_item_bytes` a single one. `now` gives
     seconds since the epoch. The processor time of evaluating conditions is charged to the caller in
-    `planning`.
+    `planning`. Items that an index holds in part come from `cached_items`, if it is given; it must
+    not ask for admission, which the page has already.
     """
 
     def __init__(
@@ -63,9 +65,10 @@ class DynamoDBReader:
         now: Callable[[], float] = time.time,
         max_item_bytes: int = MAX_ITEM_BYTES,
         planning: PlanningTimeLimits | None = None,
+        cached_items: ItemReader | None = None,
     ) -> None:
         self._backend = backend
-        self._hydrator = Hydrator(DynamoDBItemReader(backend))
+        self._hydrator = Hydrator(DynamoDBItemReader(backend, now), cached_items)
         self._max_page_bytes = max_page_bytes
         self._max_item_bytes = max_item_bytes
         self._now = now
@@ -128,7 +131,10 @@ class DynamoDBReader:
             options = options._replace(soft_deadline=options.hard_deadline)
             units = None
         options = options._replace(budget=Budget(max_read_units=units))
-        builder.hydrate(*await self._hydrator.get(request.plan, keys, options, request.caller))
+        got = await self._hydrator.get(
+            request.plan, keys, options, request.caller, builder.contradicted
+        )
+        builder.hydrate(got)
         return True
 
     async def _read_more(self, request: PageRead, builder: _Builder) -> None:

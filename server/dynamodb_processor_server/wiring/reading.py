@@ -85,11 +85,28 @@ async def open_read_path(
     progress = TableProgress(settings.cache_clock_skew)
     admission = Admission(settings.max_concurrent_reads, settings.admission_queue)
     shared = share_caches(settings, secrets, generations, progress, registry, stack)
+    item_cache = ItemCache(
+        store,
+        generations,
+        exact_message,
+        decode_item,
+        settings.quarantine(),
+        shared.pages,
+        clock_skew=settings.cache_clock_skew,
+        followed_until=lambda table: progress.until(table, table.schema.base),
+    )
+    sharing = None if shared.items is None else ItemSharing(shared.items, item_cache)
+    # A page is admitted before its items are got, so they share reads with those of pages only.
+    hydrated = CachingItemReader(
+        DynamoDBItemReader(backend), item_cache, settings.coalescing_timeout, sharing=sharing
+    )
+    stack.push_async_callback(hydrated.close)
     pages = DynamoDBReader(
         backend,
         settings.max_page_bytes,
         max_item_bytes=settings.max_item_bytes,
         planning=limits.planning,
+        cached_items=hydrated,
     )
     reader = instrumentation.cached_reader(
         AdmissionReader(pages, admission),
@@ -102,17 +119,6 @@ async def open_read_path(
         followed_until=lambda plan: progress.until(plan.table, plan.path),
     )
     stack.push_async_callback(reader.close)
-    item_cache = ItemCache(
-        store,
-        generations,
-        exact_message,
-        decode_item,
-        settings.quarantine(),
-        shared.pages,
-        clock_skew=settings.cache_clock_skew,
-        followed_until=lambda table: progress.until(table, table.schema.base),
-    )
-    sharing = None if shared.items is None else ItemSharing(shared.items, item_cache)
     items = CachingItemReader(
         AdmissionItemReader(DynamoDBItemReader(backend), admission),
         item_cache,

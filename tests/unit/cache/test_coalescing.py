@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from dynamodb_processor_server.cache.coalescing import PageFlights
+from dynamodb_processor_server.cache.page_flights import PageFlights
 from dynamodb_processor_server.errors import BackendUnavailable, DeadlineExceeded
 from dynamodb_processor_server.reader import Page, PageContent, PageEnd, PartialRead, ReadOptions
 from tests.support.reads import make_options

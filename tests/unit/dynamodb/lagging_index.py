@@ -84,6 +84,33 @@ class LaggingIndex:
         self.queries: list[dict[str, Any]] = []
         self.gets: list[list[str]] = []
 
+    def put(self, item: WireItem, *, is_shown: bool = True) -> None:
+        """Write an item; the index shows it now, or not yet."""
+        self._items[str(item["job"]["S"])] = item
+        if is_shown:
+            self.show(str(item["job"]["S"]))
+
+    def remove(self, name: str) -> None:
+        """Remove an item, which the index still shows."""
+        del self._items[name]
+
+    def show(self, name: str) -> None:
+        """Let the index catch up with an item."""
+        self._shown = [item for item in self._shown if item["job"]["S"] != name]
+        item = self.held(name)
+        if item is not None:
+            self._shown.append({n: item[n] for n in _HELD if n in item})
+        self._shown.sort(key=_sort_key)
+
+    def held(self, name: str) -> WireItem | None:
+        """Return an item as the table has it."""
+        return self._items.get(name)
+
+    @property
+    def shown(self) -> list[WireItem]:
+        """The items as the index shows them, in order."""
+        return list(self._shown)
+
     async def client(self, region: str | None, role_arn: str | None) -> LaggingIndex:
         """Return the client."""
         return self

@@ -14,12 +14,11 @@ from opentelemetry.trace import Link, Span, SpanContext
 from dynamodb_processor_server.cache.coalescing import (
     DEFAULT_COALESCING_TIMEOUT,
     CoalescingReader,
-    PageFlight,
-    PageFlights,
 )
 from dynamodb_processor_server.cache.fill import FillingReader
 from dynamodb_processor_server.cache.freshness import Freshness, not_followed
 from dynamodb_processor_server.cache.generations import Generations
+from dynamodb_processor_server.cache.page_flights import PageFlight, PageFlights
 from dynamodb_processor_server.cache.page_store import PageStore
 from dynamodb_processor_server.cache.quarantine import Quarantine
 from dynamodb_processor_server.cache.reader import CachingReader
