@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from dynamodb_processor.v1.query_pb2 import TotalMode, TotalOptions
+from dynamodb_processor.v1.query_pb2 import Budget, TotalMode, TotalOptions
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
 from tests.rpc.data import COUNTS, NOTE, ULRIKE, VIKTOR, events_catalog
@@ -112,8 +112,12 @@ async def test_batches_are_below_their_call(traced: Traced) -> None:
 
 
 async def test_whole_items_of_an_index_are_got_below_the_read(traced: Traced) -> None:
-    """The documented tree: the index is queried, and the items that it holds in part are got."""
-    await traced.service.query(query_spec("events", "kind = 'login'"), page_size=5)
+    """The documented tree: the index is queried, and the items that it holds in part are got.
+
+    A budget of read units keeps cached items from the page, which need no request.
+    """
+    spec, budget = query_spec("events", "kind = 'login'"), Budget(max_read_units=1_000)
+    await traced.service.query(spec, page_size=5, budget=budget)
     call = await traced.call()
     assert traced.collector.tree(call) == documented(2)
     (query,) = traced.collector.named("DynamoDB.Query")
