@@ -124,6 +124,19 @@ async def test_whole_items_of_an_index_are_got_below_the_read(traced: Traced) ->
     assert values(query.attributes)["aws.dynamodb.index_name"] == "by_kind"
 
 
+async def test_cached_items_of_an_index_need_no_request(traced: Traced) -> None:
+    """A page whose items another page has stored needs the index alone."""
+    spec = query_spec("events", "kind = 'login'")
+    await traced.service.query(spec, page_size=7)
+    await traced.call()
+    traced.collector.clear()
+    await traced.service.query(spec, page_size=6)
+    (read,) = [
+        one for one in traced.collector.children(await traced.call()) if one.name == "read page"
+    ]
+    assert [one.name for one in traced.collector.children(read)] == ["DynamoDB.Query"]
+
+
 async def test_an_exact_total_is_planned_as_well(traced: Traced) -> None:
     """Its pages are read in the same call."""
     total = TotalOptions(mode=TotalMode.TOTAL_MODE_EXACT)
